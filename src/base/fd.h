@@ -1,0 +1,36 @@
+/* File descriptors: ownership, clean-up, and the few calls that every program needs. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Closes fd when it is >= 0 and keeps errno. Returns -1, for `fd = fd_close(fd)`. */
+int fd_close(int fd);
+void fd_closep(int *fd);
+#define _cleanup_fd_ __attribute__((cleanup(fd_closep)))
+
+/* Takes the value and leaves -1. */
+static inline int steal_fd(int *fd) {
+        int value = *fd;
+        *fd = -1;
+        return value;
+}
+
+/* 0 or -errno. */
+int fd_set_nonblock(int fd, bool nonblock);
+int fd_set_cloexec(int fd, bool cloexec);
+/* F_DUPFD_CLOEXEC at 3 or above: the new fd or -errno. */
+int fd_dup(int fd);
+
+/* A connected SOCK_STREAM Unix pair, CLOEXEC; both ends non-blocking when asked. 0 or -errno. */
+int fd_socketpair(int ret[static 2], bool nonblock);
+
+/* Listening (backlog SOMAXCONN) and connected SOCK_STREAM Unix sockets, CLOEXEC and non-blocking (listen) or
+ * blocking (connect). Paths longer than sun_path are reached through /proc/self/fd of their directory, so any
+ * path works. The fd or -errno. fd_listen_unix does not remove what is there: -EADDRINUSE. */
+int fd_listen_unix(const char *path, mode_t mode);
+int fd_connect_unix(const char *path);
+
+/* How many fds this process has open, for tests. */
+size_t fd_count_open(void);

@@ -1,0 +1,79 @@
+#include "broker/lease.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/fd.h"
+
+struct lease *lease_new(uint64_t id, struct network *network, struct user *user, pid_t pid, const char *program) {
+        struct lease *lease = calloc(1, sizeof(*lease));
+
+        if (!lease)
+                return NULL;
+        list_init(&lease->by_network);
+        list_init(&lease->by_client);
+        lease->id = id;
+        lease->network = network;
+        lease->user = user_ref(user);
+        lease->pid = pid;
+        snprintf(lease->program, sizeof(lease->program), "%s", program);
+        return lease;
+}
+
+static void drop_handle(struct lease *lease, size_t i) {
+        fd_close(lease->handles[i]);
+        lease->handles[i] = lease->handles[--lease->n_handles];
+        user_discharge(lease->user, CHARGE_HANDLE);
+}
+
+struct lease *lease_free(struct lease *lease) {
+        if (!lease)
+                return NULL;
+        while (lease->n_handles > 0)
+                drop_handle(lease, lease->n_handles - 1);
+        list_unlink(&lease->by_network);
+        list_unlink(&lease->by_client);
+        user_unref(lease->user);
+        free(lease->handles);
+        free(lease);
+        return NULL;
+}
+
+size_t lease_sweep(struct lease *lease) {
+        for (size_t i = lease->n_handles; i-- > 0;) {
+                struct pollfd p = { .fd = lease->handles[i], .events = POLLRDHUP };
+
+                /* What follows does not move the handles that are still to be looked at. */
+                if (poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLRDHUP | POLLERR | POLLNVAL)))
+                        drop_handle(lease, i);
+        }
+        return lease->n_handles;
+}
+
+int lease_add_handle(struct lease *lease, int consume_fd, struct error *error) {
+        _cleanup_fd_ int fd = consume_fd;
+
+        /* A client may acquire again and again and close what it got: so look before taking more room, and take enough
+         * that looking stays rare. */
+        if (lease->n_handles == lease->room && lease_sweep(lease) > lease->room / 2) {
+                size_t room = 2 * lease->room;
+                int *handles = reallocarray(lease->handles, room, sizeof(*handles));
+
+                if (!handles)
+                        return -ENOMEM;
+                lease->handles = handles;
+                lease->room = room;
+        } else if (lease->room == 0) {
+                lease->handles = malloc(sizeof(*lease->handles));
+                if (!lease->handles)
+                        return -ENOMEM;
+                lease->room = 1;
+        }
+        int r = user_charge(lease->user, CHARGE_HANDLE, error);
+        if (r < 0)
+                return r;
+        lease->handles[lease->n_handles++] = steal_fd(&fd);
+        return 0;
+}

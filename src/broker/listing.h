@@ -1,0 +1,21 @@
+/* Listing: what several networks say about themselves, gathered within a deadline. */
+#pragma once
+
+#include <jansson.h>
+
+#include "broker/broker.h"
+#include "broker/peer.h"
+
+struct listing;
+
+/* `networks` is an array of NETWORK objects (berth-protocol(7)), borrowed; NULL when memory was short. */
+typedef void (*listing_fn)(void *data, json_t *networks);
+
+/*
+ * Asks the networks that the peer may use, or the one called `name` alone. fn is called once, perhaps before this
+ * returns; *ret is set before, and is the caller's to free, in fn too. 0 or -ENOMEM (fn is not called then).
+ */
+int listing_start(struct broker *broker, const struct peer *peer, const char *name, listing_fn fn, void *data,
+                  struct listing **ret);
+/* NULL is fine. Returns NULL. */
+struct listing *listing_free(struct listing *listing);

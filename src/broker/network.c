@@ -1,0 +1,441 @@
+#include "broker/network.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "broker/broker.h"
+#include "broker/code.h"
+#include "broker/configuration.h"
+#include "broker/network-message.h"
+#include "broker/worker.h"
+
+#define START_DEADLINE 10000000 /* microseconds */
+#define STOP_DEADLINE 10000000
+#define RESTART_PAUSE 100000 /* after the second death in a row; doubled for each further one */
+
+#define ENDED_KEPT 1024 /* far more than a socket's buffer holds `end` messages */
+
+static void network_freep(struct network **network) {
+        network_free(*network);
+}
+
+static char *network_directory(const struct network *network, const char *base) {
+        return text_format("%s/networks/%s", base, network->name);
+}
+
+static void remove_directory(const struct network *network) {
+        _cleanup_free_ char *directory = network_directory(network, network->broker->settings.runtime);
+        struct error error = ERROR_INIT;
+
+        if (directory && file_remove_tree(directory, &error) < 0)
+                log_warning("%s", error_text(&error, 0));
+}
+
+/* --- Telling those who wait --- */
+
+static void tell(struct network *network, enum network_event event, int code, const char *message) {
+        struct list waiters = LIST_INIT(waiters);
+
+        /* Who is told may wait anew, which is for the next event. */
+        while (!list_empty(&network->waiters)) {
+                struct list *first = network->waiters.next;
+                list_unlink(first);
+                list_append(&waiters, first);
+        }
+        while (!list_empty(&waiters)) {
+                struct network_waiter *waiter = container_of(waiters.next, struct network_waiter, link);
+                list_unlink(&waiter->link);
+                waiter->fn(waiter, event, code, message);
+        }
+}
+
+/* For the end of the broker, where nobody is left to be told. */
+static void tell_nobody(struct network *network) {
+        list_for_each(struct network_waiter, waiter, &network->waiters, link)
+                list_unlink(&waiter->link);
+        list_for_each(struct network_query, query, &network->queries, link)
+                list_unlink(&query->link);
+}
+
+static void fail_queries(struct network *network, const char *why) {
+        while (!list_empty(&network->queries)) {
+                struct network_query *query = container_of(network->queries.next, struct network_query, link);
+                list_unlink(&query->link);
+                query->fn(query, NULL, why);
+        }
+}
+
+/* Out of the list first, so that a waiter can make another of the same name at once. */
+static void gone(struct network *network, enum network_event event, const char *message) {
+        struct broker *broker = network->broker;
+
+        list_unlink(&network->link);
+        remove_directory(network);
+        fail_queries(network, "the network has just been removed");
+        tell(network, event, CODE_CREATE_FAILURE, message);
+        network_free(network);
+        broker_check_idle(broker);
+}
+
+/* --- The process --- */
+
+/* How many of the deaths, this one included, were within the window. */
+static unsigned count_death(struct network *network) {
+        uint64_t now = loop_now();
+        unsigned n = 0;
+
+        memmove(&network->deaths[1], &network->deaths[0], sizeof(network->deaths) - sizeof(network->deaths[0]));
+        network->deaths[0] = now;
+        while (n < NETWORK_DEATHS_MAX && network->deaths[n] && now - network->deaths[n] < NETWORK_DEATHS_WINDOW)
+                n++;
+        return n;
+}
+
+static void restart_later(struct network *network, const char *how) {
+        unsigned deaths = count_death(network);
+
+        if (deaths >= NETWORK_DEATHS_MAX) {
+                log_error("network %s: its process %s, for the %uth time within %u s; the network is given up",
+                          network->name, how, deaths, NETWORK_DEATHS_WINDOW / 1000000);
+                gone(network, NETWORK_GONE, NULL);
+                return;
+        }
+        log_warning("network %s: its process %s; starting another", network->name, how);
+        network->state = NETWORK_RESTARTING;
+        source_arm(network->timer, deaths < 2 ? 0 : (uint64_t)RESTART_PAUSE << (deaths - 2));
+}
+
+static void on_worker_ended(void *data, const char *how) {
+        struct network *network = data;
+
+        network->worker = worker_free(network->worker);
+        if (network->state == NETWORK_STARTING) {
+                _cleanup_free_ char *message =
+                        text_format("berth-network %s before network \"%s\" was usable; see the broker's log", how,
+                                    network->name);
+
+                log_error("network %s: its process %s before it was usable", network->name, how);
+                gone(network, NETWORK_FAILED, message ? message : "out of memory");
+        } else if (network->state == NETWORK_STOPPING) {
+                log_info("network %s is gone", network->name);
+                gone(network, NETWORK_GONE, NULL);
+        } else {
+                fail_queries(network, "the network's process has ended and is being replaced");
+                restart_later(network, how);
+        }
+}
+
+static const struct worker_events worker_events = { .message = network_message, .ended = on_worker_ended };
+
+static int start_worker(struct network *network, struct error *error) {
+        struct broker *broker = network->broker;
+
+        int r = worker_spawn(&network->worker, broker->loop, broker->settings.network_program, network->name,
+                             &worker_events, network, error);
+        if (r < 0)
+                return r;
+        network->leases_sent = 0;
+        source_arm(network->timer, START_DEADLINE);
+        worker_send(network->worker, network->configuration, network->namespaces, network->n_namespaces);
+        return 0;
+}
+
+static int on_timer(struct source *source, void *data) {
+        struct network *network = data;
+        struct error error = ERROR_INIT;
+
+        if (network->worker) {
+                worker_kill(network->worker, network->state == NETWORK_STOPPING ?
+                                                     "it did not clean up in time" :
+                                                     "it was not ready in time");
+                return 0;
+        }
+        if (start_worker(network, &error) < 0)
+                restart_later(network, error_text(&error, 0));
+        return 0;
+}
+
+static void send_handle(struct network *network, const struct lease *lease, int handle) {
+        json_auto_t *body =
+                json_pack("{ss sI sI sI ss}", "command", "lease", "lease", (json_int_t)lease->id, "uid",
+                          (json_int_t)lease->user->uid, "pid", (json_int_t)lease->pid, "program", lease->program);
+
+        network->leases_sent++;
+        worker_send(network->worker, body, &handle, 1);
+}
+
+static void send_end(struct network *network, uint64_t id) {
+        json_auto_t *body = json_pack("{ss sI}", "command", "end", "lease", (json_int_t)id);
+
+        worker_send(network->worker, body, NULL, 0);
+}
+
+/* What a new process cannot know: which leases there are, and which of those that its forerunner knew are no more. */
+static void resend(struct network *network) {
+        for (size_t i = 0; i < network->n_ended; i++)
+                send_end(network, network->ended[i]);
+        network->n_ended = 0;
+        list_for_each(struct lease, lease, &network->leases, by_network)
+                for (size_t i = 0; i < lease->n_handles; i++)
+                        send_handle(network, lease, lease->handles[i]);
+}
+
+/* --- What the process says, as network-message.c has read it --- */
+
+void network_set_ready(struct network *network) {
+        bool restarted = network->state == NETWORK_RESTARTING;
+
+        source_disarm(network->timer);
+        network->adopted = false;
+        network->state = NETWORK_RUNNING;
+        log_info("network %s is running (pid %d)%s", network->name, worker_pid(network->worker),
+                 restarted ? " again" : "");
+        if (restarted)
+                resend(network);
+        tell(network, NETWORK_READY, 0, NULL);
+}
+
+void network_set_failed(struct network *network, int code, const char *message) {
+        log_error("network %s: %s", network->name, message);
+        if (network->state != NETWORK_STARTING)
+                return; /* its process is about to end, and another will be tried */
+        network->state = NETWORK_STOPPING;
+        source_arm(network->timer, STOP_DEADLINE);
+        tell(network, NETWORK_FAILED, code, message);
+}
+
+/* --- Leases --- */
+
+bool network_can_lease(const struct network *network) {
+        return network->state == NETWORK_RUNNING || network->state == NETWORK_RESTARTING;
+}
+
+void network_wait(struct network *network, struct network_waiter *waiter) {
+        list_append(&network->waiters, &waiter->link);
+}
+
+struct lease *network_new_lease(struct network *network, struct user *user, pid_t pid, const char *program) {
+        struct lease *lease = lease_new(network->broker->next_lease, network, user, pid, program);
+
+        if (!lease)
+                return NULL;
+        network->broker->next_lease++;
+        list_append(&network->leases, &lease->by_network);
+        return lease;
+}
+
+int network_add_handle(struct network *network, struct lease *lease, int *ret_fd, struct error *error) {
+        int pair[2];
+
+        int r = fd_socketpair(pair, false);
+        if (r < 0)
+                return error_errno(error, r, "cannot make a socket pair");
+
+        _cleanup_fd_ int client_end = pair[0];
+        r = lease_add_handle(lease, pair[1], error);
+        if (r < 0)
+                return r;
+        if (network->state == NETWORK_RUNNING)
+                send_handle(network, lease, pair[1]);
+        *ret_fd = steal_fd(&client_end);
+        return 0;
+}
+
+static void keep_ended(struct network *network, uint64_t id) {
+        if (network->state == NETWORK_RUNNING && network->n_ended == ENDED_KEPT) {
+                network->n_ended /= 2;
+                memmove(network->ended, network->ended + ENDED_KEPT / 2, network->n_ended * sizeof(*network->ended));
+        }
+        if (network->n_ended == network->ended_room) {
+                size_t room = network->ended_room ? 2 * network->ended_room : 8;
+                uint64_t *ended = reallocarray(network->ended, room, sizeof(*ended));
+
+                if (!ended)
+                        return; /* its interfaces go with their last fds all the same */
+                network->ended = ended;
+                network->ended_room = room;
+        }
+        network->ended[network->n_ended++] = id;
+}
+
+void network_end_lease(struct lease *lease) {
+        struct network *network = lease->network;
+
+        keep_ended(network, lease->id);
+        if (network->state == NETWORK_RUNNING)
+                send_end(network, lease->id);
+        lease_free(lease);
+}
+
+void network_retire(struct network *network) {
+        json_auto_t *body = json_pack("{ss}", "command", "retire");
+
+        network->state = NETWORK_STOPPING;
+        source_arm(network->timer, STOP_DEADLINE);
+        worker_send(network->worker, body, NULL, 0);
+}
+
+/* --- The object --- */
+
+static int make_directories(struct network *network, struct error *error) {
+        const char *bases[] = { network->broker->settings.runtime, network->broker->settings.state };
+
+        for (size_t i = 0; i < ARRAY_SIZE(bases); i++) {
+                _cleanup_free_ char *directory = network_directory(network, bases[i]);
+                if (!directory)
+                        return -ENOMEM;
+                int r = file_make_directory(directory, 0700, error);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static struct network *allocate(struct broker *broker, const char *name, struct definition *definition) {
+        _cleanup_(network_freep) struct network *network = calloc(1, sizeof(*network));
+
+        if (!network) {
+                definition_free(definition);
+                return NULL;
+        }
+        network->broker = broker;
+        network->definition = definition;
+        network->namespaces[0] = network->namespaces[1] = -1;
+        list_init(&network->link);
+        list_init(&network->leases);
+        list_init(&network->waiters);
+        list_init(&network->queries);
+        network->name = strdup(name);
+        if (!network->name || loop_add_timer(broker->loop, &network->timer, on_timer, network) < 0)
+                return NULL;
+        return steal_ptr(network);
+}
+
+int network_new(struct broker *broker, struct definition *consume_definition, json_t *consume_configuration,
+                struct user *user, struct network **ret, struct error *error) {
+        json_auto_t *configuration = consume_configuration;
+        _cleanup_(network_freep) struct network *network =
+                allocate(broker, consume_definition->name, consume_definition);
+        int r;
+
+        if (!network) {
+                user_discharge(user, CHARGE_NETWORK);
+                return error_set(error, -ENOMEM, "out of memory");
+        }
+        network->owner = user_ref(user);
+        network->configuration = steal_ptr(configuration);
+        r = configuration_prefixes(network->configuration, &network->ipv4, &network->ipv6);
+        if (r < 0)
+                return error_errno(error, r, "the network's configuration is of no use");
+        r = make_directories(network, error);
+        if (r < 0)
+                return r;
+        r = start_worker(network, error);
+        if (r < 0) {
+                remove_directory(network);
+                return r;
+        }
+        list_append(&broker->networks, &network->link);
+        broker_check_idle(broker);
+        *ret = steal_ptr(network);
+        return 0;
+}
+
+int network_adopt(struct broker *broker, const char *name, struct definition *consume_definition,
+                  struct network **ret, struct error *error) {
+        _cleanup_(network_freep) struct network *network = allocate(broker, name, consume_definition);
+        _cleanup_free_ char *directory = NULL, *control = NULL;
+
+        if (!network)
+                return -ENOMEM;
+        directory = network_directory(network, broker->settings.runtime);
+        control = directory ? text_format("%s/control.sock", directory) : NULL;
+        if (!control)
+                return -ENOMEM;
+
+        int r = worker_connect(&network->worker, broker->loop, control, &worker_events, network, error);
+        if (r < 0)
+                return r;
+        network->adopted = true;
+        source_arm(network->timer, START_DEADLINE);
+        list_append(&broker->networks, &network->link);
+        *ret = steal_ptr(network);
+        return 0;
+}
+
+struct network *network_free(struct network *network) {
+        if (!network)
+                return NULL;
+        list_for_each(struct lease, lease, &network->leases, by_network)
+                lease_free(lease);
+        tell_nobody(network);
+        list_unlink(&network->link);
+        worker_free(network->worker);
+        source_free(network->timer);
+        for (size_t i = 0; i < network->n_namespaces; i++)
+                fd_close(network->namespaces[i]);
+        if (network->owner)
+                user_discharge(network->owner, CHARGE_NETWORK);
+        user_unref(network->owner);
+        json_decref(network->configuration);
+        json_decref(network->facts);
+        definition_free(network->definition);
+        free(network->ended);
+        free(network->name);
+        free(network);
+        return NULL;
+}
+
+/* --- Listing --- */
+
+static const char *state_name(enum network_state state) {
+        static const char *const names[] = {
+                [NETWORK_STARTING] = "starting",
+                [NETWORK_RUNNING] = "running",
+                [NETWORK_RESTARTING] = "restarting",
+                [NETWORK_STOPPING] = "stopping",
+        };
+
+        return names[state];
+}
+
+json_t *network_describe(const struct network *network) {
+        json_t *object = network->facts ? json_copy(network->facts) : json_object();
+        json_t *clients = json_array();
+
+        list_for_each(struct lease, lease, &network->leases, by_network)
+                json_array_append_new(clients, json_pack("{sI sI sI ss sb}", "lease", (json_int_t)lease->id, "uid",
+                                                         (json_int_t)lease->user->uid, "pid", (json_int_t)lease->pid,
+                                                         "program", lease->program, "connected",
+                                                         lease->client != NULL));
+        if (!network->facts && network->definition)
+                json_object_set_new(object, "mode", json_string(definition_mode_name(network->definition->mode)));
+        json_object_set_new(object, "name", json_string(network->name));
+        json_object_set_new(object, "state", json_string(state_name(network->state)));
+        if (network->worker)
+                json_object_set_new(object, "pid", json_integer(worker_pid(network->worker)));
+        if (json_object_set_new(object, "clients", clients) < 0) {
+                json_decref(object);
+                return NULL;
+        }
+        return object;
+}
+
+bool network_ask(struct network *network, struct network_query *query) {
+        if (network->state != NETWORK_RUNNING)
+                return false;
+
+        query->serial = network->broker->next_serial++;
+        list_append(&network->queries, &query->link);
+
+        json_auto_t *body =
+                json_pack("{ss sI}", "command", "list", "serial", (json_int_t)query->serial);
+        worker_send(network->worker, body, NULL, 0);
+        return true;
+}

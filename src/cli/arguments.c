@@ -1,0 +1,159 @@
+/* Arguments: a command's options and operands, taken apart by a table. */
+#include "cli/arguments.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/text.h"
+
+#define NEAREST_DISTANCE 2 /* letters that may differ between what was typed and what is suggested */
+#define NEAREST_LENGTH 32 /* of words that are compared at all */
+
+/* Letters to insert, remove or replace to make one word of the other (Levenshtein, with two rows of the matrix). */
+static size_t distance(const char *a, const char *b) {
+        size_t row[NEAREST_LENGTH + 1], length = strlen(b);
+
+        for (size_t j = 0; j <= length; j++)
+                row[j] = j;
+        for (size_t i = 0; a[i]; i++) {
+                size_t diagonal = row[0];
+
+                row[0] = i + 1;
+                for (size_t j = 0; j < length; j++) {
+                        size_t best = diagonal + (a[i] != b[j]);
+
+                        diagonal = row[j + 1];
+                        if (row[j] + 1 < best)
+                                best = row[j] + 1;
+                        if (row[j + 1] + 1 < best)
+                                best = row[j + 1] + 1;
+                        row[j + 1] = best;
+                }
+        }
+        return row[length];
+}
+
+const char *arguments_nearest(const char *word, const char *const *words, size_t n_words) {
+        size_t best = NEAREST_DISTANCE + 1;
+        const char *nearest = NULL;
+
+        if (strlen(word) > NEAREST_LENGTH)
+                return NULL;
+        for (size_t i = 0; i < n_words; i++) {
+                size_t d;
+
+                if (strlen(words[i]) > NEAREST_LENGTH)
+                        continue;
+                d = distance(word, words[i]);
+                /* A word of which nothing is left is no likely meaning. */
+                if (d < best && d < strlen(words[i])) {
+                        best = d;
+                        nearest = words[i];
+                }
+        }
+        return nearest;
+}
+
+static int unknown_option(const char *word, size_t length, const struct option_spec *specs, size_t n_specs,
+                          struct error *error) {
+        _cleanup_free_ const char **names = calloc(n_specs + 1, sizeof(*names));
+        _cleanup_free_ char *name = strndup(word, length);
+        const char *nearest = NULL;
+
+        if (names && name) {
+                for (size_t i = 0; i < n_specs; i++)
+                        names[i] = specs[i].name;
+                nearest = arguments_nearest(name, names, n_specs);
+        }
+        if (nearest)
+                return error_set(error, -EINVAL, "unknown option --%.*s; did you mean --%s?", (int)length, word,
+                                 nearest);
+        return error_set(error, -EINVAL, "unknown option --%.*s", (int)length, word);
+}
+
+/* Takes a word that begins with "--", and the next one where that is its value; moves *argv behind what it took. */
+static int parse_option(struct arguments *arguments, const struct option_spec *specs, size_t n_specs, char ***argv,
+                        struct error *error) {
+        const char *word = **argv + 2;
+        size_t length = strcspn(word, "=");
+        const char *value = word[length] == '=' ? word + length + 1 : NULL;
+        const struct option_spec *spec = NULL;
+
+        for (size_t i = 0; i < n_specs && !spec; i++)
+                if (strlen(specs[i].name) == length && strncmp(specs[i].name, word, length) == 0)
+                        spec = &specs[i];
+        if (!spec)
+                return unknown_option(word, length, specs, n_specs, error);
+        if (value && !spec->value)
+                return error_set(error, -EINVAL, "option --%s takes no value", spec->name);
+        (*argv)++;
+        if (spec->value && !value) {
+                value = **argv;
+                if (!value)
+                        return error_set(error, -EINVAL, "option --%s needs a value: --%s %s", spec->name, spec->name,
+                                         spec->value);
+                (*argv)++;
+        }
+        arguments->options[arguments->n_options++] = (struct parsed_option){ spec, value };
+        return 0;
+}
+
+int arguments_parse(struct arguments *ret, const struct option_spec *specs, size_t n_specs, enum trailing trailing,
+                    size_t n_operands, char **argv, struct error *error) {
+        _cleanup_(arguments_deinit) struct arguments arguments = { 0 };
+        size_t n = 0;
+        int r;
+
+        while (argv[n])
+                n++;
+        arguments.options = calloc(n + 1, sizeof(*arguments.options));
+        arguments.operands = calloc(n + 1, sizeof(*arguments.operands));
+        if (!arguments.options || !arguments.operands)
+                return error_set(error, -ENOMEM, "out of memory");
+
+        while (*argv) {
+                if (text_equal(*argv, "--")) {
+                        argv++;
+                        if (trailing == TRAILING_COMMAND)
+                                break;
+                        while (*argv)
+                                arguments.operands[arguments.n_operands++] = *argv++;
+                } else if (text_starts_with(*argv, "--")) {
+                        r = parse_option(&arguments, specs, n_specs, &argv, error);
+                        if (r < 0)
+                                return r;
+                } else if (text_equal(*argv, "-h")) {
+                        static const struct option_spec help = { .name = "help" };
+
+                        arguments.options[arguments.n_options++] = (struct parsed_option){ &help, NULL };
+                        argv++;
+                } else if ((*argv)[0] == '-' && (*argv)[1]) {
+                        return error_set(error, -EINVAL, "unknown option %s", *argv);
+                } else if (trailing == TRAILING_COMMAND && arguments.n_operands == n_operands) {
+                        break;
+                } else {
+                        arguments.operands[arguments.n_operands++] = *argv++;
+                }
+        }
+        arguments.command = argv;
+        while (argv[arguments.n_command])
+                arguments.n_command++;
+
+        *ret = arguments;
+        arguments = (struct arguments){ 0 };
+        return 0;
+}
+
+void arguments_deinit(struct arguments *arguments) {
+        free(arguments->options);
+        free(arguments->operands);
+        *arguments = (struct arguments){ 0 };
+}
+
+bool arguments_has(const struct arguments *arguments, const char *name) {
+        for (size_t i = 0; i < arguments->n_options; i++)
+                if (text_equal(arguments->options[i].spec->name, name))
+                        return true;
+        return false;
+}

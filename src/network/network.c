@@ -1,0 +1,524 @@
+#include "network/network.h"
+
+#include <errno.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "network/addresses.h"
+#include "network/control.h"
+#include "network/dnsmasq.h"
+#include "network/host-addresses.h"
+#include "network/leases.h"
+#include "network/ports.h"
+#include "network/resolver.h"
+#include "network/router.h"
+#include "network/uplink.h"
+#include "network/watch.h"
+#include "wire/fields.h"
+
+#define START_PATIENCE 5000000ULL /* microseconds for dnsmasq and the uplink */
+#define PORTS_DELAY 1000ULL /* behind a change of devices: a start makes several */
+#define HOST_DELAY 50000ULL /* behind a change of the host's addresses and routes */
+#define RULES_DELAY 200000ULL /* behind a change of its rules: a reload flushes first, and then sets */
+#define CREATE_FAILURE 6 /* of berth-protocol(7) */
+
+struct network {
+        struct loop *loop;
+        struct network_parts parts;
+        char *control_path;
+        struct links *links;
+        struct addresses *addresses;
+        struct ports *ports;
+        struct leases *leases;
+        struct resolver *resolver; /* NULL: no DNS, or none of the outside */
+        struct dnsmasq *dnsmasq; /* NULL: nothing for it to do */
+        const struct uplink_ops *uplink_ops;
+        void *uplink;
+        struct ruleset_uplink rules; /* the uplink's, as they are applied */
+        char *host_list4, *host_list6; /* the host's addresses, as they are applied */
+        struct watch *watch, *host_watch, *rules_watch;
+        struct control *control;
+        struct source *start_timer, *idle_timer;
+        bool ready;
+        uint64_t idle_since; /* loop_now; 0: not idle */
+        uint64_t leases_received; /* on the present broker's connection */
+};
+
+/* What is to be served: the ports, and the reservations that no port stands for (a VM inside a VM, say). */
+static void set_hosts(struct network *network) {
+        const struct configuration *c = &network->parts.configuration;
+        size_t n = ports_count(network->ports), n_hosts = 0;
+        struct error error = ERROR_INIT;
+
+        if (!network->dnsmasq)
+                return;
+        _cleanup_free_ struct port_summary *ports = calloc(n + 1, sizeof(*ports));
+        _cleanup_free_ struct dnsmasq_host *hosts = calloc(n + c->n_reservations + 1, sizeof(*hosts));
+        if (!ports || !hosts)
+                return;
+
+        n = ports_summarize(network->ports, ports, n);
+        for (size_t i = 0; i < n; i++)
+                hosts[n_hosts++] = (struct dnsmasq_host){ ports[i].mac, ports[i].address, ports[i].name };
+        for (size_t i = 0; i < c->n_reservations; i++) {
+                const struct reservation *reservation = &c->reservations[i];
+                struct dnsmasq_host host = { reservation->mac, reservation->address,
+                                             *reservation->name ? reservation->name : NULL };
+                bool stands = false;
+                for (size_t j = 0; j < n; j++) {
+                        stands |= mac_equal(&hosts[j].mac, &host.mac);
+                        if (host.name && hosts[j].name && strcasecmp(hosts[j].name, host.name) == 0)
+                                host.name = NULL;
+                        if (mac_equal(&hosts[j].mac, &host.mac) && !hosts[j].name)
+                                hosts[j].name = host.name;
+                }
+                if (!stands)
+                        hosts[n_hosts++] = host;
+        }
+        bool host6 = !IN6_IS_ADDR_UNSPECIFIED(&network->rules.host6);
+        if (dnsmasq_set_hosts(network->dnsmasq, hosts, n_hosts, host6, &error) < 0)
+                log_warning("%s", error.text);
+}
+
+static void on_ports_changed(void *data) {
+        set_hosts(data);
+}
+
+/* Keeps the rules' lists of the host's addresses as they are now. */
+static int set_host_addresses(struct network *network, bool always, struct error *error) {
+        _cleanup_free_ char *list4 = NULL, *list6 = NULL;
+
+        int r = host_addresses_list(network->parts.host_links, &list4, &list6, error);
+        if (r < 0)
+                return r;
+        if (!always && text_equal(list4, network->host_list4) && text_equal(list6, network->host_list6))
+                return 0;
+        r = ruleset_set_host_addresses(list4, list6, error);
+        if (r < 0)
+                return r;
+        free(network->host_list4);
+        free(network->host_list6);
+        network->host_list4 = steal_ptr(list4);
+        network->host_list6 = steal_ptr(list6);
+        return 0;
+}
+
+static int set_rules(struct network *network, struct error *error) {
+        const struct configuration *c = &network->parts.configuration;
+        size_t n = ports_count(network->ports);
+
+        _cleanup_free_ struct port_summary *ports = calloc(n + 1, sizeof(*ports));
+        _cleanup_free_ struct ruleset_port *rules = calloc(n + 1, sizeof(*rules));
+        if (!ports || !rules)
+                return -ENOMEM;
+        n = ports_summarize(network->ports, ports, n);
+        for (size_t i = 0; i < n; i++)
+                rules[i] = (struct ruleset_port){ ports[i].port, ports[i].mac, ports[i].address };
+
+        network->rules = network->uplink_ops->rules(network->uplink);
+        int r = ruleset_set_network(c, &network->rules, rules, n, error);
+        return r < 0 ? r : set_host_addresses(network, true, error);
+}
+
+static json_t *describe_uplink(const struct network *network) {
+        json_t *uplink = network->uplink_ops->describe(network->uplink);
+        const char *message = network->uplink_ops->message(network->uplink);
+        bool up = network->uplink_ops->is_up(network->uplink);
+
+        json_object_set_new(uplink, "kind", json_string(network->uplink_ops->kind));
+        json_object_set_new(uplink, "state", json_string(up ? "up" : "down"));
+        json_object_del(uplink, "message");
+        if (*message)
+                json_object_set_new(uplink, "message", json_string(message));
+        return uplink;
+}
+
+static void send_ready(struct network *network) {
+        const struct configuration *c = &network->parts.configuration;
+        const struct namespace *namespace = &network->parts.namespace;
+        int fds[2];
+        size_t n = 0;
+
+        if (namespace->user >= 0)
+                fds[n++] = namespace->user;
+        fds[n++] = namespace->network;
+        control_send(network->control,
+                     json_pack("{ss so sO si}", "command", "ready", "network", configuration_facts(c), "configuration",
+                               c->body, "pid", (int)getpid()),
+                     fds, n);
+}
+
+static void check_ready(struct network *network) {
+        if (network->ready || (network->dnsmasq && !dnsmasq_is_up(network->dnsmasq)))
+                return;
+        /* An uplink that cannot come up yet (a host without a network) is told by `list`, and is no reason to wait. */
+        if (!network->uplink_ops->is_up(network->uplink) && !*network->uplink_ops->message(network->uplink))
+                return;
+        network->ready = true;
+        source_disarm(network->start_timer);
+        if (leases_count(network->leases) == 0) {
+                network->idle_since = loop_now();
+                source_arm(network->idle_timer, network->parts.configuration.idle_timeout);
+        }
+        log_info("ready");
+        send_ready(network);
+}
+
+static void on_dnsmasq_changed(void *data) {
+        check_ready(data);
+}
+
+static void on_uplink_changed(void *data) {
+        struct network *network = data;
+        struct ruleset_uplink rules = network->uplink_ops->rules(network->uplink);
+        struct error error = ERROR_INIT;
+
+        if (memcmp(&rules, &network->rules, sizeof(rules)) != 0) {
+                if (set_rules(network, &error) < 0)
+                        log_warning("%s", error.text);
+                set_hosts(network);
+        }
+        check_ready(network);
+}
+
+static void on_devices(void *data) {
+        struct network *network = data;
+
+        ports_look(network->ports);
+        network->uplink_ops->look(network->uplink);
+}
+
+static void on_host(void *data) {
+        struct network *network = data;
+        struct error error = ERROR_INIT;
+
+        if (set_host_addresses(network, false, &error) < 0)
+                log_warning("%s", error.text);
+        network->uplink_ops->look(network->uplink);
+}
+
+static void on_host_rules(void *data) {
+        struct network *network = data;
+
+        network->uplink_ops->look_at_rules(network->uplink);
+}
+
+static int on_start_timer(struct source *source, void *data) {
+        struct network *network = data;
+        const char *reason = network->dnsmasq && !dnsmasq_is_up(network->dnsmasq) ?
+                                     dnsmasq_message(network->dnsmasq) :
+                                     "the uplink did not come up";
+        _cleanup_free_ char *text = text_format("the network did not start within %u seconds: %s",
+                                                (unsigned)(START_PATIENCE / 1000000), reason);
+
+        log_error("%s", text);
+        control_send(network->control,
+                     json_pack("{ss si ss*}", "command", "failed", "error", CREATE_FAILURE, "message", text), NULL, 0);
+        network_retire(network);
+        return 0;
+}
+
+static int on_idle_timer(struct source *source, void *data) {
+        struct network *network = data;
+
+        if (control_connected(network->control))
+                control_send(network->control,
+                             json_pack("{ss sI}", "command", "idle", "leases_received",
+                                       (json_int_t)network->leases_received),
+                             NULL, 0);
+        else
+                network_retire(network);
+        return 0;
+}
+
+static void on_idle(void *data, bool idle) {
+        struct network *network = data;
+
+        network->idle_since = idle ? loop_now() : 0;
+        if (!network->ready)
+                return;
+        if (idle)
+                source_arm(network->idle_timer, network->parts.configuration.idle_timeout);
+        else
+                source_disarm(network->idle_timer);
+}
+
+static void on_lease_ended(void *data, uint64_t lease) {
+        struct network *network = data;
+
+        control_send(network->control,
+                     json_pack("{ss sI}", "command", "lease_ended", "lease", (json_int_t)lease), NULL, 0);
+}
+
+static void send_handle(uint64_t lease, uint32_t uid, uint32_t pid, const char *program, int socket, void *data) {
+        struct network *network = data;
+
+        control_send(network->control,
+                     json_pack("{ss sI sI sI ss}", "command", "lease", "lease", (json_int_t)lease, "uid",
+                               (json_int_t)uid, "pid", (json_int_t)pid, "program", program),
+                     &socket, 1);
+}
+
+/* Another broker: it learns what there is. One that comes before we are ready hears of it then. */
+static void on_broker_arrived(void *data) {
+        struct network *network = data;
+
+        network->leases_received = 0;
+        if (!network->ready)
+                return;
+        send_ready(network);
+        leases_each_handle(network->leases, send_handle, network);
+        control_send(network->control, json_pack("{ss}", "command", "synced"), NULL, 0);
+        /* What the former one may not have heard. */
+        if (leases_count(network->leases) == 0)
+                source_arm(network->idle_timer, network->parts.configuration.idle_timeout);
+}
+
+static void send_listing(struct network *network, uint64_t serial) {
+        json_t *services = json_object();
+        json_t *listing = json_pack("{ss sI so so so}", "command", "listing", "serial", (json_int_t)serial,
+                                    "interfaces", ports_describe(network->ports), "uplink", describe_uplink(network),
+                                    "services", services);
+
+        if (network->dnsmasq)
+                json_object_set_new(services, "dnsmasq", dnsmasq_describe(network->dnsmasq));
+        if (network->idle_since) {
+                uint64_t idle = loop_now() - network->idle_since, whole = network->parts.configuration.idle_timeout;
+                json_object_set_new(listing, "idle_ms", json_integer((json_int_t)(idle / 1000)));
+                json_object_set_new(listing, "removal_ms",
+                                    json_integer((json_int_t)(idle < whole ? (whole - idle) / 1000 : 0)));
+        }
+        control_send(network->control, listing, NULL, 0);
+}
+
+static int take_lease(struct network *network, struct wire_message *message) {
+        uint64_t lease = 0, uid = 0, pid = 0;
+        const char *command, *program = "?";
+        const struct field fields[] = {
+                { "command", FIELD_STRING, true, &command, 0, 0 },
+                { "lease", FIELD_U64, true, &lease, 0, INT64_MAX },
+                { "uid", FIELD_U64, true, &uid, 0, UINT32_MAX },
+                { "pid", FIELD_U64, true, &pid, 0, INT32_MAX },
+                { "program", FIELD_STRING, true, &program, 0, 0 },
+        };
+        struct error error = ERROR_INIT;
+
+        int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), true, &error);
+        int fd = wire_message_take_fd(message, 0);
+        network->leases_received++;
+        if (r < 0 || fd < 0) {
+                fd_close(fd);
+                log_error("the broker's lease is malformed: %s", r < 0 ? error.text : "no file descriptor");
+                return -EPROTO;
+        }
+        r = leases_add(network->leases, lease, (uint32_t)uid, (uint32_t)pid, program, fd, &error);
+        if (r < 0)
+                log_error("%s", error_text(&error, r));
+        return 0;
+}
+
+static int on_broker_message(void *data, struct wire_message *message) {
+        struct network *network = data;
+        const char *command = json_string_value(json_object_get(message->body, "command"));
+
+        if (text_equal(command, "lease"))
+                return take_lease(network, message);
+        if (text_equal(command, "end")) {
+                leases_end(network->leases, (uint64_t)json_integer_value(json_object_get(message->body, "lease")));
+                return 0;
+        }
+        if (text_equal(command, "list")) {
+                send_listing(network, (uint64_t)json_integer_value(json_object_get(message->body, "serial")));
+                return 0;
+        }
+        if (text_equal(command, "retire")) {
+                if (leases_count(network->leases) == 0)
+                        network_retire(network);
+                else
+                        log_warning("the broker would remove a network with leases: it stays");
+                return 0;
+        }
+        log_warning("the broker sent an unknown command, \"%s\"", command ? command : "");
+        return 0;
+}
+
+/* The parts that only keep books, and then those that touch the namespace. */
+static int make_books(struct network *network, struct error *error) {
+        const struct configuration *c = &network->parts.configuration;
+        const struct ports_context ports = { c, network->links, network->addresses, on_ports_changed, network };
+
+        int r = ports_new(&network->ports, &ports);
+        if (r < 0)
+                return r;
+        const struct leases_context leases = { network->loop, c, network->ports, on_lease_ended, on_idle, network };
+        r = leases_new(&network->leases, &leases);
+        return r < 0 ? r : ports_adopt(network->ports, error);
+}
+
+static int make_services(struct network *network, struct error *error) {
+        const struct configuration *c = &network->parts.configuration;
+        int r = 0;
+
+        if (c->dns && c->mode == NETWORK_SHARED)
+                r = resolver_new(&network->resolver, network->loop, network->parts.outpost, error);
+        if (r >= 0 && (c->dns || c->dhcp || (c->ipv6 && c->router_advertisement)))
+                r = dnsmasq_new(&network->dnsmasq, network->loop, c, on_dnsmasq_changed, network, error);
+        if (r < 0)
+                return r;
+
+        const struct uplink_context uplink = {
+                .loop = network->loop,
+                .configuration = c,
+                .links = network->links,
+                .host_links = network->parts.host_links,
+                .namespace = network->parts.namespace.network,
+                .user_namespace = network->parts.namespace.user,
+                .host_namespace = network->parts.host_namespace,
+                .outpost = network->parts.outpost,
+                .changed = on_uplink_changed,
+                .data = network,
+        };
+        const struct uplink_ops *ops = c->system ? &uplink_veth : &uplink_pasta;
+        r = ops->new(&network->uplink, &uplink, error);
+        if (r >= 0)
+                network->uplink_ops = ops;
+        return r;
+}
+
+static int make_watches(struct network *network, struct error *error) {
+        int r = watch_new(&network->watch, network->loop, socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE),
+                          RTMGRP_LINK | RTMGRP_IPV4_ROUTE, PORTS_DELAY, on_devices, network, error);
+        if (r < 0)
+                return r;
+        r = watch_new(&network->host_watch, network->loop,
+                      outpost_socket(network->parts.outpost, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE),
+                      RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
+                      HOST_DELAY, on_host, network, error);
+        if (r < 0 || !network->uplink_ops->look_at_rules)
+                return r;
+        return watch_new(&network->rules_watch, network->loop,
+                         outpost_socket(network->parts.outpost, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER),
+                         1U << (NFNLGRP_NFTABLES - 1), RULES_DELAY, on_host_rules, network, error);
+}
+
+static int make_control(struct network *network, struct error *error) {
+        network->control_path = text_format("%s/control.sock", network->parts.configuration.runtime_directory);
+        const struct control_context control = { network->loop, network->control_path, on_broker_arrived,
+                                                 on_broker_message, network };
+
+        if (!network->control_path)
+                return -ENOMEM;
+        int r = control_new(&network->control, &control, error);
+        return r < 0 ? r : control_take(network->control, steal_ptr(network->parts.broker));
+}
+
+static int start(struct network *network, struct error *error) {
+        const struct configuration *c = &network->parts.configuration;
+
+        int r = tap_check(error);
+        if (r >= 0)
+                r = links_new(&network->links, error);
+        if (r >= 0)
+                r = router_set_up(c, network->links, error);
+        if (r >= 0)
+                r = addresses_new(&network->addresses, c, error);
+        if (r >= 0)
+                r = make_books(network, error);
+        if (r >= 0)
+                r = make_services(network, error);
+        if (r >= 0)
+                r = make_watches(network, error);
+        if (r >= 0)
+                r = loop_add_timer(network->loop, &network->start_timer, on_start_timer, network);
+        if (r >= 0)
+                r = loop_add_timer(network->loop, &network->idle_timer, on_idle_timer, network);
+        /* dnsmasq takes the longest and needs none of what follows, but for its files. */
+        if (r >= 0 && network->dnsmasq) {
+                set_hosts(network);
+                dnsmasq_start(network->dnsmasq);
+        }
+        if (r >= 0)
+                r = network->uplink_ops->start(network->uplink, error);
+        if (r >= 0)
+                r = set_rules(network, error);
+        if (r >= 0)
+                r = make_control(network, error);
+        return r;
+}
+
+int network_new(struct network **ret, struct loop *loop, struct network_parts *consume_parts, struct error *error) {
+        struct network *network = calloc(1, sizeof(*network));
+        if (!network)
+                return -ENOMEM;
+
+        network->loop = loop;
+        network->parts = *consume_parts;
+        *consume_parts = (struct network_parts){ .host_namespace = -1, .namespace = NAMESPACE_INIT };
+
+        int r = start(network, error);
+        if (r < 0) {
+                if (network->uplink)
+                        network->uplink_ops->stop(network->uplink);
+                /* The caller tells the broker why. */
+                consume_parts->broker = steal_ptr(network->parts.broker);
+                network_free(network);
+                return r;
+        }
+        source_arm(network->start_timer, START_PATIENCE);
+        set_hosts(network);
+        on_devices(network);
+        check_ready(network);
+        *ret = network;
+        return 0;
+}
+
+struct network *network_free(struct network *network) {
+        if (!network)
+                return NULL;
+        control_free(network->control);
+        source_free(network->start_timer);
+        source_free(network->idle_timer);
+        watch_free(network->watch);
+        watch_free(network->host_watch);
+        watch_free(network->rules_watch);
+        if (network->uplink)
+                network->uplink_ops->free(network->uplink);
+        dnsmasq_free(network->dnsmasq);
+        resolver_free(network->resolver);
+        leases_free(network->leases);
+        ports_free(network->ports);
+        addresses_free(network->addresses);
+        links_free(network->links);
+        free(network->control_path);
+        free(network->host_list4);
+        free(network->host_list6);
+        wire_free(network->parts.broker);
+        links_free(network->parts.host_links);
+        outpost_free(network->parts.outpost);
+        namespace_deinit(&network->parts.namespace);
+        fd_close(network->parts.host_namespace);
+        configuration_deinit(&network->parts.configuration);
+        free(network);
+        return NULL;
+}
+
+void network_retire(struct network *network) {
+        const char *directory = network->parts.configuration.runtime_directory;
+        struct error error = ERROR_INIT;
+
+        network->uplink_ops->stop(network->uplink);
+        network->dnsmasq = dnsmasq_free(network->dnsmasq);
+        if (file_remove_tree(directory, &error) < 0)
+                log_warning("%s", error.text);
+        log_info("removed");
+        loop_exit(network->loop, 0);
+}

@@ -1,0 +1,17 @@
+/* Relay: bytes between two stream sockets, both ways, until both have ended. */
+#pragma once
+
+#include "loop/loop.h"
+
+/*
+ * Each direction has one buffer: what was read is written before more is read, so a slow reader slows its writer and
+ * nothing is lost. The end of one side's stream is passed on by shutdown(2) once all before it has been written; the
+ * other direction goes on (a half-closed connection works). An error of either socket ends both.
+ */
+struct relay;
+
+/* Both are consumed, on failure too, and made non-blocking; `b` may still be connecting. `ended` is called once,
+ * from the loop, when all is done, and is to free the relay. */
+int relay_new(struct relay **ret, struct loop *loop, int consume_a, int consume_b,
+              void (*ended)(struct relay *relay, void *data), void *data);
+struct relay *relay_free(struct relay *relay);

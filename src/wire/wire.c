@@ -1,0 +1,558 @@
+/* The wire: one JSON object per line, with file descriptors, over a Unix stream socket. */
+#include "wire/wire.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/list.h"
+#include "base/memory.h"
+
+#define READ_SIZE 16384
+
+/* A waiting fd costs the kernel more than its line costs us: each counts as this many bytes of WIRE_QUEUE_MAX, which
+ * bounds them to some 250. */
+#define QUEUED_FD_COST 4096
+
+/* What came with a line whose end has not been handed out yet. */
+struct carried {
+        uint64_t line; /* the stream's offset at which that line begins */
+        int fds[WIRE_FDS_MAX];
+        size_t n_fds;
+        bool refused; /* more than WIRE_FDS_MAX, or the kernel could not give them to us */
+};
+
+/* A line, or the rest of one, that the socket did not take. */
+struct output {
+        struct list outputs;
+        size_t size, sent;
+        int fds[WIRE_FDS_MAX]; /* owned, for the first byte: none once sent > 0 */
+        size_t n_fds;
+        char data[];
+};
+
+struct wire {
+        int fd;
+
+        /* Input not handed out yet: buffer[begin..end), of which the first `scanned` bytes hold no newline. No buffer is
+         * held while there is none, so an idle connection is small. */
+        char *buffer;
+        size_t begin, end, room;
+        size_t scanned;
+        uint64_t offset; /* of buffer[begin] in the stream */
+        /* One read brings descriptors for one line, and happens only when no whole line is left: so there are at most
+         * those of the half line that is left and those of a line that begins behind it. */
+        struct carried carried[2];
+        size_t n_carried;
+        const char *lost; /* why the framing is lost, for good; NULL while it is not */
+
+        struct list outputs;
+        size_t queued; /* cost of outputs */
+        int broken; /* the first failure to send, for good */
+};
+
+static void close_fds(int *fds, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                fds[i] = fd_close(fds[i]);
+}
+
+void wire_message_deinit(struct wire_message *message) {
+        close_fds(message->fds, message->n_fds);
+        message->n_fds = 0;
+        json_decref(message->body);
+        message->body = NULL;
+}
+
+int wire_message_take_fd(struct wire_message *message, size_t i) {
+        return i < message->n_fds ? steal_fd(&message->fds[i]) : -1;
+}
+
+int wire_new(struct wire **ret, int consume_fd) {
+        _cleanup_fd_ int fd = consume_fd;
+        struct wire *wire;
+        int r;
+
+        r = fd_set_nonblock(fd, true);
+        if (r < 0)
+                return r;
+        wire = calloc(1, sizeof(*wire));
+        if (!wire)
+                return -ENOMEM;
+        wire->fd = steal_fd(&fd);
+        list_init(&wire->outputs);
+        *ret = wire;
+        return 0;
+}
+
+static void output_free(struct output *output) {
+        list_unlink(&output->outputs);
+        close_fds(output->fds, output->n_fds);
+        free(output);
+}
+
+static void drop_input(struct wire *wire) {
+        for (size_t i = 0; i < wire->n_carried; i++)
+                close_fds(wire->carried[i].fds, wire->carried[i].n_fds);
+        wire->n_carried = 0;
+        free(wire->buffer);
+        wire->buffer = NULL;
+        wire->begin = wire->end = wire->room = wire->scanned = 0;
+}
+
+struct wire *wire_free(struct wire *wire) {
+        if (!wire)
+                return NULL;
+        list_for_each(struct output, output, &wire->outputs, outputs)
+                output_free(output);
+        drop_input(wire);
+        fd_close(wire->fd);
+        free(wire);
+        return NULL;
+}
+
+void wire_freep(struct wire **wire) {
+        *wire = wire_free(*wire);
+}
+
+int wire_fd(const struct wire *wire) {
+        return wire->fd;
+}
+
+/* --- Receiving --- */
+
+/* Where the first line of the buffer ends, or NULL. */
+static char *find_newline(const struct wire *wire) {
+        if (wire->end - wire->begin == wire->scanned)
+                return NULL;
+        return memchr(wire->buffer + wire->begin + wire->scanned, '\n', wire->end - wire->begin - wire->scanned);
+}
+
+bool wire_has_input(const struct wire *wire) {
+        return find_newline(wire) != NULL;
+}
+
+static int lose(struct wire *wire, const char *why, struct error *error) {
+        drop_input(wire);
+        wire->lost = why;
+        error_set(error, -EPROTO, "%s", why);
+        return WIRE_TOO_LONG;
+}
+
+/* Drops the first `size` bytes of input. */
+static void consume(struct wire *wire, size_t size) {
+        wire->begin += size;
+        wire->offset += size;
+        wire->scanned = 0;
+        if (wire->begin == wire->end) {
+                free(wire->buffer);
+                wire->buffer = NULL;
+                wire->begin = wire->end = wire->room = 0;
+        }
+}
+
+/* Moves the descriptors of the line that begins the buffer, if it has any, into *ret. */
+static bool take_carried(struct wire *wire, struct carried *ret) {
+        if (wire->n_carried == 0 || wire->carried[0].line != wire->offset)
+                return false;
+        *ret = wire->carried[0];
+        wire->carried[0] = wire->carried[1];
+        wire->n_carried--;
+        return true;
+}
+
+static int parse_line(const char *line, size_t size, const struct carried *carried, json_t **ret,
+                      struct error *error) {
+        json_error_t reason;
+        json_t *body;
+
+        if (carried->refused) {
+                error_set(error, -EPROTO, "more than %d file descriptors, or more than this process may open",
+                          WIRE_FDS_MAX);
+                return WIRE_MALFORMED;
+        }
+        body = json_loadb(line, size, JSON_REJECT_DUPLICATES, &reason);
+        if (!body && json_error_code(&reason) == json_error_out_of_memory)
+                return error_set(error, -ENOMEM, "out of memory");
+        if (!body) {
+                error_set(error, -EINVAL, "not JSON: %s", reason.text);
+                return WIRE_MALFORMED;
+        }
+        if (!json_is_object(body)) {
+                json_decref(body);
+                error_set(error, -EINVAL, "not a JSON object");
+                return WIRE_MALFORMED;
+        }
+        *ret = body;
+        return WIRE_MESSAGE;
+}
+
+/* Hands out the first line of the buffer, if there is a whole one. */
+static int next_line(struct wire *wire, struct wire_message *ret, struct error *error) {
+        struct carried carried = {};
+        char *newline = find_newline(wire);
+        size_t size;
+        json_t *body = NULL;
+        int r;
+
+        size = newline ? (size_t)(newline - (wire->buffer + wire->begin)) + 1 : wire->end - wire->begin;
+        /* Without its newline, a line of just the limit is too long already. */
+        if (size > WIRE_LINE_MAX || (!newline && size == WIRE_LINE_MAX))
+                return lose(wire, "a line of more than 65536 bytes", error);
+        if (!newline) {
+                wire->scanned = size;
+                return WIRE_AGAIN;
+        }
+
+        take_carried(wire, &carried);
+        r = parse_line(wire->buffer + wire->begin, size - 1, &carried, &body, error);
+        consume(wire, size);
+        if (r != WIRE_MESSAGE) {
+                close_fds(carried.fds, carried.n_fds);
+                return r;
+        }
+        *ret = WIRE_MESSAGE_INIT;
+        ret->body = body;
+        ret->n_fds = carried.n_fds;
+        memcpy(ret->fds, carried.fds, carried.n_fds * sizeof(int));
+        return r;
+}
+
+static void collect_fds(struct msghdr *message, struct carried *ret) {
+        *ret = (struct carried){ .refused = (message->msg_flags & MSG_CTRUNC) != 0 };
+
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+                const unsigned char *data = CMSG_DATA(c);
+
+                if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+                        continue;
+                for (size_t size = c->cmsg_len - CMSG_LEN(0); size >= sizeof(int); size -= sizeof(int)) {
+                        int fd;
+
+                        memcpy(&fd, data, sizeof(fd));
+                        data += sizeof(fd);
+                        if (ret->n_fds < WIRE_FDS_MAX) {
+                                ret->fds[ret->n_fds++] = fd;
+                        } else {
+                                fd_close(fd);
+                                ret->refused = true;
+                        }
+                }
+        }
+}
+
+/* Finds the line that descriptors belong to: the last that begins in what came with them. False when none does. */
+static bool attribute(struct wire *wire, struct carried *carried, const char *data, size_t size) {
+        size_t held = wire->end - wire->begin;
+        /* The last byte cannot begin a line behind it. */
+        const char *newline = memrchr(data, '\n', size - 1);
+
+        if (!newline && held > 0)
+                return false;
+        carried->line = wire->offset + held + (newline ? (size_t)(newline - data) + 1 : 0);
+        return true;
+}
+
+static int append(struct wire *wire, const char *data, size_t size) {
+        size_t held = wire->end - wire->begin;
+
+        if (wire->end + size > wire->room) {
+                /* Twice what is needed now: a peer that sends byte by byte must not make us copy each time. */
+                size_t room = 2 * (held + size);
+                char *grown = malloc(room);
+
+                if (!grown)
+                        return -ENOMEM;
+                if (held > 0)
+                        memcpy(grown, wire->buffer + wire->begin, held);
+                free(wire->buffer);
+                wire->buffer = grown;
+                wire->begin = 0;
+                wire->end = held;
+                wire->room = room;
+        }
+        memcpy(wire->buffer + wire->end, data, size);
+        wire->end += size;
+        return 0;
+}
+
+/* One recvmsg(2): WIRE_MESSAGE when something came, or another result. */
+static int read_socket(struct wire *wire, struct error *error) {
+        union {
+                struct cmsghdr align;
+                char bytes[CMSG_SPACE(sizeof(int) * WIRE_FDS_MAX)];
+        } control;
+        char data[READ_SIZE];
+        struct iovec vector = { .iov_base = data, .iov_len = sizeof(data) };
+        struct msghdr message = {
+                .msg_iov = &vector,
+                .msg_iovlen = 1,
+                .msg_control = control.bytes,
+                .msg_controllen = sizeof(control.bytes),
+        };
+        struct carried carried;
+        ssize_t n;
+
+        do
+                n = recvmsg(wire->fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        while (n < 0 && errno == EINTR);
+        if (n < 0 && errno == EAGAIN)
+                return WIRE_AGAIN;
+        if (n < 0)
+                return error_errno(error, -errno, "cannot read from the connection");
+
+        collect_fds(&message, &carried);
+        if (n == 0) {
+                close_fds(carried.fds, carried.n_fds);
+                return WIRE_END;
+        }
+        if (carried.n_fds > 0 || carried.refused) {
+                if (!attribute(wire, &carried, data, (size_t)n)) {
+                        close_fds(carried.fds, carried.n_fds);
+                        return lose(wire, "file descriptors in the middle of a line", error);
+                }
+                assert(wire->n_carried < ARRAY_SIZE(wire->carried));
+                wire->carried[wire->n_carried++] = carried;
+        }
+        if (append(wire, data, (size_t)n) < 0)
+                return error_set(error, -ENOMEM, "out of memory");
+        return WIRE_MESSAGE;
+}
+
+int wire_receive(struct wire *wire, struct wire_message *ret, struct error *error) {
+        int r;
+
+        if (wire->lost)
+                return lose(wire, wire->lost, error);
+        r = next_line(wire, ret, error);
+        if (r != WIRE_AGAIN)
+                return r;
+        r = read_socket(wire, error);
+        if (r != WIRE_MESSAGE)
+                return r;
+        return next_line(wire, ret, error);
+}
+
+/* --- Sending --- */
+
+/* One sendmsg(2): the number of bytes taken, 0 when the socket is full, or -errno. */
+static ssize_t send_some(int fd, struct iovec *vectors, size_t n_vectors, const int *fds, size_t n_fds) {
+        union {
+                struct cmsghdr align;
+                char bytes[CMSG_SPACE(sizeof(int) * WIRE_FDS_MAX)];
+        } control = {};
+        struct msghdr message = { .msg_iov = vectors, .msg_iovlen = n_vectors };
+        ssize_t n;
+
+        if (n_fds > 0) {
+                control.align.cmsg_level = SOL_SOCKET;
+                control.align.cmsg_type = SCM_RIGHTS;
+                control.align.cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+                message.msg_control = control.bytes;
+                message.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+                memcpy(CMSG_DATA(&control.align), fds, n_fds * sizeof(int));
+        }
+        do
+                n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        while (n < 0 && errno == EINTR);
+        if (n < 0)
+                return errno == EAGAIN ? 0 : -errno;
+        return n;
+}
+
+static size_t output_cost(const struct output *output) {
+        return sizeof(*output) + output->size + output->n_fds * QUEUED_FD_COST;
+}
+
+/* Keeps what is left of a line behind its first `sent` bytes, newline included; duplicates the descriptors while
+ * they are still to go. */
+static int enqueue(struct wire *wire, const char *line, size_t size, size_t sent, const int *fds, size_t n_fds) {
+        struct output *output;
+
+        output = malloc(sizeof(*output) + size);
+        if (!output)
+                return -ENOMEM;
+        *output = (struct output){ .size = size, .sent = sent };
+        list_init(&output->outputs);
+        memcpy(output->data, line, size - 1);
+        output->data[size - 1] = '\n';
+
+        while (sent == 0 && output->n_fds < n_fds) {
+                int copy = fd_dup(fds[output->n_fds]);
+
+                if (copy < 0) {
+                        output_free(output);
+                        return copy;
+                }
+                output->fds[output->n_fds++] = copy;
+        }
+        if (wire->queued + output_cost(output) > WIRE_QUEUE_MAX) {
+                output_free(output);
+                return -ENOBUFS;
+        }
+        wire->queued += output_cost(output);
+        list_append(&wire->outputs, &output->outputs);
+        return 0;
+}
+
+bool wire_has_output(const struct wire *wire) {
+        return !list_empty(&wire->outputs);
+}
+
+/* Each line is sent by a call of its own, as the framing wants it for those with descriptors. */
+int wire_flush(struct wire *wire) {
+        if (wire->broken < 0)
+                return wire->broken;
+
+        list_for_each(struct output, output, &wire->outputs, outputs) {
+                struct iovec vector = {
+                        .iov_base = output->data + output->sent,
+                        .iov_len = output->size - output->sent,
+                };
+                ssize_t n = send_some(wire->fd, &vector, 1, output->fds, output->n_fds);
+
+                if (n < 0)
+                        return wire->broken = (int)n;
+                if (n == 0)
+                        return 0;
+                wire->queued -= output_cost(output);
+                close_fds(output->fds, output->n_fds);
+                output->n_fds = 0;
+                output->sent += (size_t)n;
+                if (output->sent < output->size) {
+                        wire->queued += output_cost(output);
+                        return 0;
+                }
+                output_free(output);
+        }
+        return 0;
+}
+
+int wire_send(struct wire *wire, json_t *body, const int *fds, size_t n_fds) {
+        _cleanup_free_ char *line = NULL;
+        size_t size;
+        ssize_t n = 0;
+        int r;
+
+        if (n_fds > WIRE_FDS_MAX || !json_is_object(body))
+                return -EINVAL;
+        line = json_dumps(body, JSON_COMPACT);
+        if (!line)
+                return -ENOMEM;
+        size = strlen(line) + 1; /* with its newline */
+        if (size > WIRE_LINE_MAX)
+                return -EMSGSIZE;
+
+        r = wire_flush(wire);
+        if (r < 0)
+                return r;
+        if (!wire_has_output(wire)) {
+                struct iovec vectors[] = {
+                        { .iov_base = line, .iov_len = size - 1 },
+                        { .iov_base = (char[]){ '\n' }, .iov_len = 1 },
+                };
+
+                n = send_some(wire->fd, vectors, ARRAY_SIZE(vectors), fds, n_fds);
+                if (n < 0)
+                        return wire->broken = (int)n;
+        }
+        if ((size_t)n < size) {
+                r = enqueue(wire, line, size, (size_t)n, fds, n_fds);
+                if (r < 0)
+                        return wire->broken = r;
+        }
+        return 0;
+}
+
+/* --- Calling --- */
+
+static int64_t now_ms(void) {
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Waits for `events` (POLLIN, POLLOUT), or an error on the socket. 0, -ETIMEDOUT or another -errno. */
+static int wait_for(struct wire *wire, int events, int64_t deadline) {
+        struct pollfd p = { .fd = wire->fd, .events = (short)events };
+        int64_t left = -1;
+        int n;
+
+        if (deadline >= 0) {
+                left = deadline - now_ms();
+                if (left < 0)
+                        left = 0;
+        }
+        n = poll(&p, 1, (int)left);
+        if (n == 0)
+                return -ETIMEDOUT;
+        return n < 0 && errno != EINTR ? -errno : 0;
+}
+
+/* WIRE_MESSAGE, WIRE_AGAIN, or -errno for all that ends a call. */
+static int receive_reply(struct wire *wire, struct wire_message *ret, struct error *error) {
+        int r = wire_receive(wire, ret, error);
+
+        if (r == WIRE_MALFORMED || r == WIRE_TOO_LONG) {
+                error_prefix(error, "the reply is malformed");
+                return -EPROTO;
+        }
+        if (r == WIRE_END)
+                return error_set(error, -ECONNRESET, "the peer closed the connection");
+        return r;
+}
+
+/* Sends and receives until the request is out and *ret is filled. 0 or -errno. */
+static int exchange(struct wire *wire, int sent, int64_t deadline, struct wire_message *ret,
+                    struct error *error) {
+        bool received = false;
+        int r;
+
+        for (;;) {
+                if (!received) {
+                        r = receive_reply(wire, ret, error);
+                        if (r < 0)
+                                return r;
+                        received = r == WIRE_MESSAGE;
+                }
+                /* A peer that hung up may have said why before: so a failure to send counts only when there is
+                 * nothing to read. */
+                if (received && (sent < 0 || !wire_has_output(wire)))
+                        return 0;
+                if (sent < 0)
+                        return error_errno(error, sent, "cannot send the request");
+
+                r = wait_for(wire, (received ? 0 : POLLIN) | (wire_has_output(wire) ? POLLOUT : 0), deadline);
+                if (r < 0)
+                        return error_errno(error, r, "no reply");
+                sent = wire_flush(wire);
+        }
+}
+
+int wire_call(struct wire *wire, json_t *body, const int *fds, size_t n_fds, int timeout_ms,
+              struct wire_message *ret, struct error *error) {
+        _cleanup_(wire_message_deinit) struct wire_message reply = WIRE_MESSAGE_INIT;
+        int64_t deadline = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
+        int sent, r;
+
+        sent = wire_send(wire, body, fds, n_fds);
+        if (sent < 0 && sent != -EPIPE && sent != -ECONNRESET)
+                return error_errno(error, sent, "cannot send the request");
+        r = exchange(wire, sent, deadline, &reply, error);
+        if (r < 0) {
+                /* A reply that comes late would be taken for the one to the next request. */
+                if (r == -ETIMEDOUT)
+                        wire->broken = r;
+                return r;
+        }
+        *ret = reply;
+        reply = WIRE_MESSAGE_INIT;
+        return 0;
+}

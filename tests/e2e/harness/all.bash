@@ -1,0 +1,24 @@
+# The end-to-end harness for bats 1.8: `load harness/all`. One file per noun; each states its functions' contracts.
+#
+#   wait.bash    waiting with a deadline
+#   world.bash   a host, its outside and its users in namespaces of their own
+#   spawn.bash   processes in the background
+#   leaks.bash   what is left behind
+#   guest.bash   virtual machines
+#   ask.bash     requests over a socket
+#
+# BERTH_TESTS_STRICT=1 turns skips, for want of something that the machine lacks, into failures.
+
+harness_directory=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+for harness_file in wait spawn world leaks guest ask; do
+        # shellcheck source=/dev/null
+        source "$harness_directory/$harness_file.bash"
+done
+unset harness_file
+
+# need COMMAND...: skips the test when the command fails, or fails it in strict mode.
+need() {
+        "$@" >/dev/null 2>&1 && return
+        [[ ${BERTH_TESTS_STRICT:-0} == 1 ]] && echo "this machine cannot: $*" >&2 && return 1
+        skip "this machine cannot: $*"
+}

@@ -1,0 +1,22 @@
+/* What every unit test program shares: cmocka, its main, and the check for leaked file descriptors. */
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+/* Runs the tests and checks that as many file descriptors are open after them as before. Returns main's value. */
+int harness_run(const struct CMUnitTest *tests, size_t n);
+
+#define HARNESS_MAIN(...)                                                                                    \
+        int main(void) {                                                                                     \
+                static const struct CMUnitTest tests[] = { __VA_ARGS__ };                                    \
+                return harness_run(tests, sizeof(tests) / sizeof(tests[0]));                                 \
+        }
+
+/* A new directory in TMPDIR or /tmp; to be given to harness_remove_directory, which also frees the path. */
+char *harness_make_directory(void);
+void harness_remove_directory(char *path);
