@@ -62,14 +62,14 @@ int directories_init(struct directories *ret, const struct options *options, str
         if (!d.runtime)
                 return error_set(error, -ENOMEM, "out of memory");
 
-        /* The system's clients must get through to the socket; its state is nobody else's business. */
+        /* The system's clients must get through to the socket, and dnsmasq, a user of its own there, to its files. */
         r = file_make_directory(d.runtime, options->system ? 0755 : 0700, error);
         if (r < 0)
                 return r;
         r = check_owner(d.runtime, error);
         if (r < 0)
                 return r;
-        r = file_make_directory(d.state, 0700, error);
+        r = file_make_directory(d.state, options->system ? 0755 : 0700, error);
         if (r < 0)
                 return r;
         *ret = d;

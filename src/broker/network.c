@@ -29,6 +29,18 @@ static char *network_directory(const struct network *network, const char *base) 
         return text_format("%s/networks/%s", base, network->name);
 }
 
+static int make_directories(struct network *network, struct error *error) {
+        const struct broker_settings *settings = &network->broker->settings;
+        _cleanup_free_ char *runtime = network_directory(network, settings->runtime);
+        _cleanup_free_ char *state = network_directory(network, settings->state);
+
+        if (!runtime || !state)
+                return error_set(error, -ENOMEM, "out of memory");
+        /* In system mode dnsmasq reads and writes there as a user of its own. */
+        int r = file_make_directory(runtime, settings->policy.system ? 0755 : 0700, error);
+        return r < 0 ? r : file_make_directory(state, settings->policy.system ? 0755 : 0700, error);
+}
+
 static void remove_directory(const struct network *network) {
         _cleanup_free_ char *directory = network_directory(network, network->broker->settings.runtime);
         struct error error = ERROR_INIT;
@@ -136,7 +148,10 @@ static const struct worker_events worker_events = { .message = network_message, 
 static int start_worker(struct network *network, struct error *error) {
         struct broker *broker = network->broker;
 
-        int r = worker_spawn(&network->worker, broker->loop, broker->settings.network_program, network->name,
+        int r = make_directories(network, error);
+        if (r < 0)
+                return r;
+        r = worker_spawn(&network->worker, broker->loop, broker->settings.network_program, network->name,
                              &worker_events, network, error);
         if (r < 0)
                 return r;
@@ -283,20 +298,6 @@ void network_retire(struct network *network) {
 
 /* --- The object --- */
 
-static int make_directories(struct network *network, struct error *error) {
-        const char *bases[] = { network->broker->settings.runtime, network->broker->settings.state };
-
-        for (size_t i = 0; i < ARRAY_SIZE(bases); i++) {
-                _cleanup_free_ char *directory = network_directory(network, bases[i]);
-                if (!directory)
-                        return -ENOMEM;
-                int r = file_make_directory(directory, 0700, error);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
-}
-
 static struct network *allocate(struct broker *broker, const char *name, struct definition *definition) {
         _cleanup_(network_freep) struct network *network = calloc(1, sizeof(*network));
 
@@ -333,9 +334,6 @@ int network_new(struct broker *broker, struct definition *consume_definition, js
         r = configuration_prefixes(network->configuration, &network->ipv4, &network->ipv6);
         if (r < 0)
                 return error_errno(error, r, "the network's configuration is of no use");
-        r = make_directories(network, error);
-        if (r < 0)
-                return r;
         r = start_worker(network, error);
         if (r < 0) {
                 remove_directory(network);

@@ -10,28 +10,28 @@
 #define NEAREST_DISTANCE 2 /* letters that may differ between what was typed and what is suggested */
 #define NEAREST_LENGTH 32 /* of words that are compared at all */
 
-/* Letters to insert, remove or replace to make one word of the other (Levenshtein, with two rows of the matrix). */
+static size_t min(size_t a, size_t b) {
+        return a < b ? a : b;
+}
+
+/* Letters to insert, remove, replace or swap with their neighbour to make one word of the other. Words are no longer
+ * than NEAREST_LENGTH. */
 static size_t distance(const char *a, const char *b) {
-        size_t row[NEAREST_LENGTH + 1], length = strlen(b);
+        size_t d[NEAREST_LENGTH + 1][NEAREST_LENGTH + 1]; /* between the first i letters of a and the first j of b */
+        size_t n = strlen(a), m = strlen(b);
 
-        for (size_t j = 0; j <= length; j++)
-                row[j] = j;
-        for (size_t i = 0; a[i]; i++) {
-                size_t diagonal = row[0];
-
-                row[0] = i + 1;
-                for (size_t j = 0; j < length; j++) {
-                        size_t best = diagonal + (a[i] != b[j]);
-
-                        diagonal = row[j + 1];
-                        if (row[j] + 1 < best)
-                                best = row[j] + 1;
-                        if (row[j + 1] + 1 < best)
-                                best = row[j + 1] + 1;
-                        row[j + 1] = best;
+        for (size_t i = 0; i <= n; i++) {
+                for (size_t j = 0; j <= m; j++) {
+                        if (i == 0 || j == 0) {
+                                d[i][j] = i + j;
+                                continue;
+                        }
+                        d[i][j] = min(min(d[i - 1][j], d[i][j - 1]) + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
+                        if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                                d[i][j] = min(d[i][j], d[i - 2][j - 2] + 1);
                 }
         }
-        return row[length];
+        return d[n][m];
 }
 
 const char *arguments_nearest(const char *word, const char *const *words, size_t n_words) {

@@ -75,7 +75,7 @@ static const char *user_name(const struct configuration *c) {
 }
 
 static void print_dns(FILE *f, const struct configuration *c, const struct dnsmasq *dnsmasq) {
-        char subnet[INET_ADDRSTRLEN];
+        char subnet[INET_ADDRSTRLEN], prefix[INET6_ADDRSTRLEN];
 
         if (!c->dns) {
                 fprintf(f, "port=0\n");
@@ -83,8 +83,10 @@ static void print_dns(FILE *f, const struct configuration *c, const struct dnsma
         }
         /* Names of ours are answered here, and nothing of ours is asked of the outside. */
         fprintf(f, "no-resolv\nno-hosts\naddn-hosts=%s\nexpand-hosts\n", dnsmasq->hosts_path);
-        fprintf(f, "domain=berth.internal,%s/%d,local\nlocal=/berth.internal/\n",
+        fprintf(f, "domain=berth.internal\nlocal=/berth.internal/\ndomain=berth.internal,%s/%d,local\n",
                 ipv4_format(c->gateway & c->mask, subnet), ipv4_mask_length(c->mask));
+        if (c->ipv6)
+                fprintf(f, "domain=berth.internal,%s/64,local\n", ipv6_format(&c->prefix, prefix));
         if (c->mode == NETWORK_SHARED)
                 fprintf(f, "server=127.0.0.1#%d\n", RESOLVER_PORT);
         fprintf(f, "cache-size=1000\n");

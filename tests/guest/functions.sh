@@ -10,6 +10,7 @@ within() {
         done
 }
 
+# The digit before the hundredths keeps "08" from being read as octal.
 uptime_ms() {
         local up
         read -r up _ </proc/uptime

@@ -15,7 +15,7 @@ ask() {
         pid=$ask_connection__PID from=${ask_connection_[0]} to=${ask_connection_[1]}
         for line; do
                 # The connection may be gone: then there is no reply, which is what is reported.
-                printf '%s\n' "$line" 2>/dev/null >&"$to" || true
+                printf '%s\n' "$line" 1>&"$to" 2>/dev/null || true
                 if ! IFS= read -r -t "${ASK_SECONDS:-10}" -u "$from" reply; then
                         echo "no reply from $socket to: ${line:0:200}" >&2
                         status=1

@@ -93,7 +93,7 @@ guest_run() {
         local to from pid
         coproc guest_console_ { exec socat - "UNIX-CONNECT:$directory/console" 2>/dev/null 3>&- 4>&-; }
         pid=$guest_console__PID from=${guest_console_[0]} to=${guest_console_[1]}
-        printf 'berth-run %s %s %s\n' "$id" "$seconds" "$(base64 -w 0 <<<"$*")" >&"$to" 2>/dev/null || true
+        printf 'berth-run %s %s %s\n' "$id" "$seconds" "$(base64 -w 0 <<<"$*")" 1>&"$to" 2>/dev/null || true
 
         deadline=$(($(now_ms) + (seconds + 10) * 1000))
         while remaining=$((deadline - $(now_ms))) && ((remaining > 0)) &&

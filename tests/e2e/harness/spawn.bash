@@ -10,7 +10,7 @@ spawn_directory_() {
 # spawn [--ready PATTERN] NAME COMMAND...: COMMAND may begin with in_host, as_user... With a pattern (grep -E) it
 # returns when the output has it, and fails when the process ends before, or in 10 s.
 spawn() {
-        local ready= name directory
+        local ready='' name directory
         [[ $1 == --ready ]] && ready=$2 && shift 2
         name=$1
         shift

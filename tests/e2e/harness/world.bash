@@ -132,7 +132,7 @@ outside_dns() {
 # world_destroy [--force]: removes the world. Unless forced, it fails with a list when something is there that was not
 # when the world was made (or accepted, leaks.bash), after a few seconds' grace for what is about to end.
 world_destroy() {
-        local report= status=0
+        local report='' status=0
         [[ -n ${WORLD:-} ]] || return 0
         if [[ ${1:-} != --force ]]; then
                 report=$(eventually "${WORLD_GRACE:-3}" world_clean_ 2>/dev/null) || status=1

@@ -1,0 +1,219 @@
+#include "fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "harness.h"
+#include "loop/loop.h"
+
+#define TIMEOUT_MS 15000
+
+int fixture_setup(void **state) {
+        struct fixture *fixture = calloc(1, sizeof(*fixture));
+        char *path;
+
+        assert_non_null(fixture);
+        fixture->directory = harness_make_directory();
+        fixture->socket = text_format("%s/run/broker.sock", fixture->directory);
+        path = text_format("%s/networks.d", fixture->directory);
+        assert_int_equal(file_make_directory(path, 0755, NULL), 0);
+        free(path);
+        fixture_start(fixture, (const char *const[]){ "--idle-timeout", "60", NULL });
+        *state = fixture;
+        return 0;
+}
+
+int fixture_teardown(void **state) {
+        struct fixture *fixture = *state;
+
+        if (fixture->broker)
+                fixture_stop(fixture, SIGKILL);
+        harness_remove_directory(fixture->directory);
+        free(fixture->socket);
+        free(fixture);
+        return 0;
+}
+
+static void run(struct fixture *fixture, const char *const *options, int ready) {
+        char *state = text_format("%s/state", fixture->directory);
+        char *definitions = text_format("%s/networks.d", fixture->directory);
+        char *number = text_format("%d", ready);
+        const char *arguments[32] = {
+                BERTHD, "--foreground", "--socket", fixture->socket, "--state", state, "--definitions", definitions,
+                "--network-program", STAND_IN, "--ready-fd", number,
+        };
+        size_t n = 12;
+
+        while (options && *options)
+                arguments[n++] = *options++;
+        /* The log of the broker is of interest only to a person with a failing test. */
+        if (!getenv("BERTH_TEST_LOG")) {
+                int null = open("/dev/null", O_WRONLY);
+                dup2(null, 2);
+        }
+        fd_set_cloexec(ready, false);
+        execv(BERTHD, (char *const *)arguments);
+        _exit(127);
+}
+
+void fixture_start(struct fixture *fixture, const char *const *options) {
+        char line[256] = "";
+        int ready[2];
+
+        assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+        fixture->broker = fork();
+        assert_true(fixture->broker >= 0);
+        if (fixture->broker == 0)
+                run(fixture, options, ready[1]);
+        close(ready[1]);
+        assert_true(read(ready[0], line, sizeof(line) - 1) >= 0);
+        close(ready[0]);
+        assert_string_equal(line, "ready\n");
+}
+
+int fixture_stop(struct fixture *fixture, int signal) {
+        int status;
+
+        if (signal)
+                assert_int_equal(kill(fixture->broker, signal), 0);
+        assert_int_equal(waitpid(fixture->broker, &status, 0), fixture->broker);
+        fixture->broker = 0;
+        return status;
+}
+
+void fixture_define(struct fixture *fixture, const char *name, const char *text) {
+        char *path = text_format("%s/networks.d/%s.json", fixture->directory, name);
+
+        assert_int_equal(file_write(path, text, strlen(text), 0644, false, NULL), 0);
+        free(path);
+}
+
+struct wire *fixture_connect(struct fixture *fixture) {
+        struct wire *wire;
+
+        int fd = fd_connect_unix(fixture->socket);
+        assert_true(fd >= 0);
+        assert_int_equal(wire_new(&wire, fd), 0);
+        return wire;
+}
+
+void ask(struct wire *wire, const char *command, const char *name, struct wire_message *ret) {
+        struct error error = ERROR_INIT;
+        json_auto_t *body = json_pack("{ss ss*}", "command", command, "network_name", name);
+
+        if (wire_call(wire, body, NULL, 0, TIMEOUT_MS, ret, &error) < 0)
+                fail_msg("%s %s: %s", command, name ? name : "", error.text);
+}
+
+json_t *ask_once(struct fixture *fixture, const char *command, const char *name) {
+        struct wire *wire = fixture_connect(fixture);
+        struct wire_message reply;
+
+        ask(wire, command, name, &reply);
+        json_t *body = json_incref(reply.body);
+        wire_message_deinit(&reply);
+        wire_free(wire);
+        return body;
+}
+
+struct wire *acquire(struct wire *client, const char *name, json_int_t *ret_lease) {
+        struct wire_message reply;
+        struct wire *handle;
+
+        ask(client, "acquire", name, &reply);
+        if (reply.n_fds != 1)
+                fail_msg("acquire %s: %s", name, json_string_value(json_object_get(reply.body, "message")));
+        assert_null(json_object_get(reply.body, "error"));
+        json_t *network = json_object_get(reply.body, "network");
+        assert_string_equal(json_string_value(json_object_get(network, "name")), name);
+        if (ret_lease)
+                *ret_lease = json_integer_value(json_object_get(network, "lease"));
+        assert_int_equal(wire_new(&handle, wire_message_take_fd(&reply, 0)), 0);
+        wire_message_deinit(&reply);
+        return handle;
+}
+
+pid_t handle_server(struct wire *handle, json_int_t *ret_lease) {
+        struct wire_message reply;
+
+        ask(handle, "network", NULL, &reply);
+        pid_t pid = (pid_t)json_integer_value(json_object_get(reply.body, "pid"));
+        if (ret_lease)
+                *ret_lease = json_integer_value(json_object_get(reply.body, "lease"));
+        wire_message_deinit(&reply);
+        assert_true(pid > 0);
+        return pid;
+}
+
+int error_of(json_t *body) {
+        json_t *error = json_object_get(body, "error");
+
+        if (!error)
+                return 0;
+        assert_int_equal(json_object_size(body), 2);
+        assert_true(json_string_length(json_object_get(body, "message")) > 0);
+        return (int)json_integer_value(error);
+}
+
+void expect_error(struct wire *wire, const char *command, const char *name, int code) {
+        struct wire_message reply;
+
+        ask(wire, command, name, &reply);
+        assert_int_equal(error_of(reply.body), code);
+        assert_int_equal(reply.n_fds, 0);
+        wire_message_deinit(&reply);
+}
+
+json_t *fixture_network(struct fixture *fixture, const char *name) {
+        json_auto_t *body = ask_once(fixture, "list", NULL);
+        json_t *networks = json_object_get(body, "networks"), *network, *found = NULL;
+        size_t i;
+
+        assert_true(json_is_array(networks));
+        json_array_foreach(networks, i, network)
+                if (text_equal(json_string_value(json_object_get(network, "name")), name))
+                        found = json_incref(network);
+        return found;
+}
+
+void wait_for_leases(struct fixture *fixture, const char *name, int n) {
+        uint64_t deadline = loop_now() + 1000ULL * TIMEOUT_MS;
+        int found;
+
+        do {
+                json_auto_t *network = fixture_network(fixture, name);
+                found = network ? (int)json_array_size(json_object_get(network, "clients")) : -1;
+        } while (found != n && loop_now() < deadline);
+        assert_int_equal(found, n);
+}
+
+void wait_for_end(int fd) {
+        char bytes[4096];
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+
+        for (;;) {
+                assert_int_equal(poll(&p, 1, TIMEOUT_MS), 1);
+                ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+                if (n == 0 || (n < 0 && errno == ECONNRESET))
+                        return;
+                assert_true(n > 0);
+        }
+}
+
+int is_open(int fd) {
+        struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
+        return poll(&p, 1, 0) == 0;
+}

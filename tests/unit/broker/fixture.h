@@ -1,0 +1,49 @@
+/* A real berthd in a directory of its own, with stand-in networks; and a client's side of its socket. */
+#pragma once
+
+#include <jansson.h>
+#include <sys/types.h>
+
+#include "wire/wire.h"
+
+struct fixture {
+        char *directory;
+        char *socket;
+        pid_t broker; /* 0: none */
+};
+
+/* cmocka's setup and teardown: *state is the fixture, its broker running with an idle timeout of 60 s. */
+int fixture_setup(void **state);
+int fixture_teardown(void **state);
+
+/* Runs berthd with further options (NULL-terminated, or NULL) and waits until it is ready. */
+void fixture_start(struct fixture *fixture, const char *const *options);
+/* Sends the signal and waits for the end; the status as of waitpid(2). */
+int fixture_stop(struct fixture *fixture, int signal);
+/* Writes networks.d/NAME.json. */
+void fixture_define(struct fixture *fixture, const char *name, const char *text);
+
+struct wire *fixture_connect(struct fixture *fixture);
+
+/* One exchange; what it fails at fails the test. name may be NULL. */
+void ask(struct wire *wire, const char *command, const char *name, struct wire_message *ret);
+/* The same on a connection of its own; the reply's body, to be released. */
+json_t *ask_once(struct fixture *fixture, const char *command, const char *name);
+/* Acquires: the handle, and the lease's number where ret_lease is not NULL. */
+struct wire *acquire(struct wire *client, const char *name, json_int_t *ret_lease);
+/* Asks over a handle: which process serves it, and which lease it is of. */
+pid_t handle_server(struct wire *handle, json_int_t *ret_lease);
+/* The error code of a reply, 0 where it has none. */
+int error_of(json_t *body);
+/* Asks and expects an error. */
+void expect_error(struct wire *wire, const char *command, const char *name, int code);
+
+/* The one network of that name in `list`, to be released; NULL where there is none. */
+json_t *fixture_network(struct fixture *fixture, const char *name);
+/* Asks again and again until the network has that many leases, or (-1) is gone; fails after some seconds. */
+void wait_for_leases(struct fixture *fixture, const char *name, int n);
+
+/* Waits until the peer closes; fails after some seconds. */
+void wait_for_end(int fd);
+/* Whether the peer has it open. */
+int is_open(int fd);

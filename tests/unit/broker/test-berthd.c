@@ -1,0 +1,529 @@
+/* berthd: networks and leases, from the first acquire to the end of everything. */
+#include "harness.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "base/memory.h"
+#include "fixture.h"
+
+static int network_pid(struct fixture *fixture, const char *name) {
+        json_auto_t *network = fixture_network(fixture, name);
+
+        return (int)json_integer_value(json_object_get(network, "pid"));
+}
+
+static bool exists(struct fixture *fixture, const char *rest) {
+        char *path = text_format("%s/%s", fixture->directory, rest);
+        bool there = access(path, F_OK) == 0;
+
+        free(path);
+        return there;
+}
+
+/* --- acquire --- */
+
+static void test_acquire(void **state) {
+        struct wire *client = fixture_connect(*state);
+        json_int_t lease, served;
+
+        struct wire *handle = acquire(client, "shared", &lease);
+        assert_true(handle_server(handle, &served) == network_pid(*state, "shared"));
+        assert_int_equal(lease, served);
+
+        json_auto_t *network = fixture_network(*state, "shared");
+        json_t *who = json_array_get(json_object_get(network, "clients"), 0);
+        assert_int_equal(json_integer_value(json_object_get(who, "lease")), lease);
+        assert_int_equal(json_integer_value(json_object_get(who, "pid")), getpid());
+        assert_int_equal(json_integer_value(json_object_get(who, "uid")), getuid());
+        assert_true(json_is_true(json_object_get(who, "connected")));
+        assert_non_null(strstr(json_string_value(json_object_get(who, "program")), "berthd"));
+        wire_free(handle);
+        wire_free(client);
+}
+
+static void test_acquire_twice_is_one_lease(void **state) {
+        struct wire *client = fixture_connect(*state), *handles[150];
+        json_int_t first, lease;
+
+        for (size_t i = 0; i < ARRAY_SIZE(handles); i++) {
+                handles[i] = acquire(client, "shared", &lease);
+                if (i == 0)
+                        first = lease;
+                assert_int_equal(lease, first);
+        }
+        wait_for_leases(*state, "shared", 1);
+        /* All but the last handle closed: still the same lease. */
+        for (size_t i = 0; i + 1 < ARRAY_SIZE(handles); i++)
+                wire_free(handles[i]);
+        handle_server(handles[ARRAY_SIZE(handles) - 1], &lease);
+        assert_int_equal(lease, first);
+        wait_for_leases(*state, "shared", 1);
+        wire_free(handles[ARRAY_SIZE(handles) - 1]);
+        wait_for_leases(*state, "shared", 0);
+
+        /* The connection is still good for a new lease, which is another. */
+        struct wire *again = acquire(client, "shared", &lease);
+        assert_true(lease > first);
+        wire_free(again);
+        wire_free(client);
+}
+
+static void test_several_clients_and_networks(void **state) {
+        struct wire *clients[8], *shared[8], *host[8];
+        pid_t pid = 0;
+
+        for (size_t i = 0; i < 8; i++) {
+                clients[i] = fixture_connect(*state);
+                shared[i] = acquire(clients[i], "shared", NULL);
+                host[i] = acquire(clients[i], "host", NULL);
+                if (i == 0)
+                        pid = handle_server(shared[0], NULL);
+                assert_int_equal(handle_server(shared[i], NULL), pid);
+                assert_int_not_equal(handle_server(host[i], NULL), pid);
+        }
+        wait_for_leases(*state, "shared", 8);
+        wait_for_leases(*state, "host", 8);
+        for (size_t i = 0; i < 8; i++) {
+                wire_free(clients[i]); /* the connection's end ends both leases, handles or not */
+                wait_for_end(wire_fd(shared[i]));
+                wait_for_end(wire_fd(host[i]));
+                wire_free(shared[i]);
+                wire_free(host[i]);
+        }
+        wait_for_leases(*state, "shared", 0);
+}
+
+/* Requests that come while a network is being made are answered in their order. */
+static void test_pipelined(void **state) {
+        static const char requests[] = "{\"command\":\"acquire\",\"network_name\":\"shared\"}\n"
+                                       "{\"command\":\"nonsense\"}\n"
+                                       "{\"command\":\"acquire\",\"network_name\":\"host\"}\n"
+                                       "{\"command\":\"list\"}\n"
+                                       "{\"command\":\"release\",\"network_name\":\"shared\"}\n";
+        static const char *const keys[] = { "network", "error", "network", "broker", "released" };
+        struct wire *client = fixture_connect(*state);
+
+        assert_int_equal(send(wire_fd(client), requests, strlen(requests), 0), strlen(requests));
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+                struct wire_message reply;
+                struct pollfd p = { .fd = wire_fd(client), .events = POLLIN };
+
+                while (wire_receive(client, &reply, NULL) != WIRE_MESSAGE)
+                        assert_int_equal(poll(&p, 1, 15000), 1);
+                assert_non_null(json_object_get(reply.body, keys[i]));
+                wire_message_deinit(&reply);
+        }
+        wire_free(client);
+}
+
+static void test_errors(void **state) {
+        struct wire *client = fixture_connect(*state);
+
+        fixture_define(*state, "wrong", "{\n  \"mtu\": 12\n}\n");
+        expect_error(client, "acquire", "nobody-defines-this", 5);
+        expect_error(client, "acquire", "../shared", 5);
+        expect_error(client, "acquire", NULL, 4);
+        expect_error(client, "no such command", NULL, 4);
+        expect_error(client, "release", "shared", 5);
+        expect_error(client, "remove", "shared", 5);
+        expect_error(client, "enter", "shared", 5);
+        expect_error(client, "list", "nobody-defines-this", 5);
+
+        struct wire_message reply;
+        ask(client, "acquire", "wrong", &reply);
+        assert_int_equal(error_of(reply.body), 6);
+        assert_non_null(strstr(json_string_value(json_object_get(reply.body, "message")), "wrong.json:2: \"mtu\""));
+        wire_message_deinit(&reply);
+
+        /* It harms no other. */
+        wire_free(acquire(client, "shared", NULL));
+        wire_free(client);
+}
+
+static void test_network_that_cannot_be_made(void **state) {
+        struct wire *client = fixture_connect(*state);
+        struct wire_message reply;
+
+        fixture_define(*state, "fail", "{}");
+        fixture_define(*state, "crash", "{}");
+        ask(client, "acquire", "fail", &reply);
+        assert_int_equal(error_of(reply.body), 6);
+        assert_string_equal(json_string_value(json_object_get(reply.body, "message")), "the name says so");
+        wire_message_deinit(&reply);
+        expect_error(client, "acquire", "crash", 6);
+        expect_error(client, "acquire", "crash", 6);
+        wait_for_leases(*state, "fail", -1);
+        assert_false(exists(*state, "run/networks/fail"));
+        assert_false(exists(*state, "run/networks/crash"));
+        wire_free(client);
+}
+
+static void test_program_that_cannot_be_run(void **state) {
+        struct fixture *fixture = *state;
+        char *path = text_format("%s/program", fixture->directory);
+
+        fixture_stop(fixture, SIGTERM);
+        assert_int_equal(file_write(path, "#!/no/such/interpreter\n", 23, 0755, false, NULL), 0);
+        fixture_start(fixture, (const char *const[]){ "--network-program", path, NULL });
+        struct wire *client = fixture_connect(fixture);
+        expect_error(client, "acquire", "shared", 6);
+        wire_free(client);
+        free(path);
+}
+
+/* A client that ends while its network is being made leaves nothing that waits for it. */
+static void test_death_of_a_waiting_client(void **state) {
+        struct wire *client = fixture_connect(*state), *other = fixture_connect(*state);
+        json_auto_t *request = json_pack("{ss ss}", "command", "acquire", "network_name", "mute");
+
+        fixture_define(*state, "mute", "{}");
+        assert_int_equal(wire_send(client, request, NULL, 0), 0);
+        /* The other's request is behind the first one's once the network is there. */
+        wait_for_leases(*state, "mute", 0);
+        wire_free(client);
+        json_auto_t *body = ask_once(*state, "list", "mute");
+        assert_int_equal(error_of(body), 0);
+        assert_int_equal(kill(network_pid(*state, "mute"), SIGKILL), 0);
+        wait_for_leases(*state, "mute", -1);
+        wire_free(other);
+}
+
+/* --- release, remove, enter, list --- */
+
+static void test_release(void **state) {
+        struct wire *client = fixture_connect(*state);
+        struct wire *handle = acquire(client, "shared", NULL);
+        struct wire_message reply;
+
+        ask(client, "release", "shared", &reply);
+        assert_string_equal(json_string_value(json_object_get(reply.body, "released")), "shared");
+        wire_message_deinit(&reply);
+        wait_for_end(wire_fd(handle));
+        expect_error(client, "release", "shared", 5);
+        wire_free(handle);
+        wire_free(client);
+}
+
+static void test_remove(void **state) {
+        struct wire *client = fixture_connect(*state);
+        struct wire *handle = acquire(client, "shared", NULL);
+        pid_t pid = handle_server(handle, NULL);
+
+        expect_error(client, "remove", "shared", 8);
+        wire_free(handle);
+        wait_for_leases(*state, "shared", 0);
+        json_auto_t *body = ask_once(*state, "remove", "shared");
+        assert_string_equal(json_string_value(json_object_get(body, "removed")), "shared");
+        assert_int_equal(kill(pid, 0), -1);
+        assert_false(exists(*state, "run/networks/shared"));
+        expect_error(client, "remove", "shared", 5);
+        wire_free(client);
+}
+
+static void test_enter(void **state) {
+        struct wire *client = fixture_connect(*state);
+        struct wire *handle = acquire(client, "shared", NULL);
+        struct wire_message reply;
+        struct stat found, own;
+
+        ask(client, "enter", "shared", &reply);
+        assert_int_equal(reply.n_fds, geteuid() == 0 ? 1 : 2);
+        assert_int_equal(fstat(reply.fds[reply.n_fds - 1], &found), 0);
+        assert_int_equal(stat("/proc/self/ns/net", &own), 0);
+        assert_int_equal(found.st_ino, own.st_ino); /* the stand-in's is ours */
+        json_t *network = json_object_get(reply.body, "network");
+        assert_string_equal(json_string_value(json_object_get(network, "state")), "running");
+        assert_null(json_object_get(network, "interfaces"));
+        wire_message_deinit(&reply);
+        wire_free(handle);
+        wire_free(client);
+}
+
+static void test_list(void **state) {
+        struct wire *client = fixture_connect(*state);
+
+        fixture_define(*state, "deaf", "{\"description\": \"hears nothing\"}");
+        fixture_define(*state, "broken", "{\n\n nonsense");
+        struct wire *deaf = acquire(client, "deaf", NULL), *shared = acquire(client, "shared", NULL);
+
+        json_auto_t *body = ask_once(*state, "list", NULL);
+        json_t *networks = json_object_get(body, "networks"), *definitions = json_object_get(body, "definitions");
+        assert_int_equal(json_array_size(networks), 2);
+        assert_non_null(json_object_get(json_array_get(networks, 0), "message"));
+        assert_null(json_object_get(json_array_get(networks, 0), "interfaces"));
+        assert_null(json_object_get(json_array_get(networks, 1), "message"));
+        assert_true(json_is_array(json_object_get(json_array_get(networks, 1), "interfaces")));
+
+        assert_int_equal(json_array_size(definitions), 4);
+        assert_string_equal(json_string_value(json_object_get(json_array_get(definitions, 0), "source")), "built in");
+        const char *error = json_string_value(json_object_get(json_array_get(definitions, 2), "error"));
+        assert_non_null(strstr(error, "broken.json:3:"));
+        assert_string_equal(json_string_value(json_object_get(json_array_get(definitions, 3), "description")),
+                            "hears nothing");
+        wire_free(shared);
+        wire_free(deaf);
+        wire_free(client);
+}
+
+/* --- The removal delay --- */
+
+static void test_removed_when_idle(void **state) {
+        struct fixture *fixture = *state;
+        struct wire *client = fixture_connect(fixture);
+
+        fixture_define(fixture, "brief", "{\"idle_timeout_sec\": 0}");
+        wire_free(acquire(client, "brief", NULL));
+        wait_for_leases(fixture, "brief", -1);
+        assert_false(exists(fixture, "run/networks/brief"));
+        wire_free(client);
+}
+
+/* With no delay at all, each acquire meets a network that is about to go, at whatever moment. Never may it get a handle
+ * that nobody serves. */
+static void test_race_with_removal(void **state) {
+        struct fixture *fixture = *state;
+        struct wire *client = fixture_connect(fixture);
+        unsigned processes = 0;
+        pid_t last = 0;
+
+        fixture_define(fixture, "brief", "{\"idle_timeout_sec\": 0}");
+        for (unsigned i = 0; i < 300; i++) {
+                struct wire *handle = acquire(client, "brief", NULL);
+                pid_t pid = handle_server(handle, NULL);
+
+                processes += pid != last;
+                last = pid;
+                wire_free(handle);
+                /* Another point of the race each time: nothing in between, a round trip, or two. */
+                for (unsigned j = 0; j < i % 3; j++) {
+                        struct wire_message reply;
+                        ask(client, "nonsense", NULL, &reply);
+                        wire_message_deinit(&reply);
+                }
+        }
+        assert_true(processes > 1);
+        wire_free(client);
+        wait_for_leases(fixture, "brief", -1);
+}
+
+/* --- What survives what --- */
+
+static void test_network_killed(void **state) {
+        struct wire *client = fixture_connect(*state), *leaving = fixture_connect(*state);
+        struct wire *first = acquire(client, "shared", NULL), *second = acquire(client, "shared", NULL);
+        struct wire *gone = acquire(leaving, "shared", NULL);
+        json_int_t lease, gone_lease;
+
+        pid_t pid = handle_server(first, &lease);
+        handle_server(gone, &gone_lease);
+        assert_int_equal(kill(pid, SIGSTOP), 0);
+        wire_free(leaving); /* it will never read of this lease's end */
+        wait_for_leases(*state, "shared", 1);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+
+        /* The same handles, the same lease, and another process at the other end. */
+        json_int_t lease_now;
+        pid_t next = handle_server(first, &lease_now);
+        assert_int_not_equal(next, pid);
+        assert_int_equal(lease_now, lease);
+        assert_int_equal(handle_server(second, NULL), next);
+
+        json_auto_t *network = fixture_network(*state, "shared");
+        json_t *services = json_object_get(network, "services");
+        assert_true(json_is_true(json_object_get(services, "replacement")));
+        assert_int_equal(json_integer_value(json_array_get(json_object_get(services, "ended"), 0)), gone_lease);
+        wait_for_end(wire_fd(gone));
+
+        /* A lease that is taken while there is no process waits for the next one. */
+        assert_int_equal(kill(next, SIGKILL), 0);
+        struct wire *third = acquire(client, "shared", NULL);
+        assert_int_not_equal(handle_server(third, NULL), next);
+        wire_free(first);
+        wire_free(second);
+        wire_free(third);
+        wire_free(gone);
+        wait_for_leases(*state, "shared", 0);
+        wire_free(client);
+}
+
+static void test_network_killed_too_often(void **state) {
+        struct wire *client = fixture_connect(*state);
+        struct wire *handle = acquire(client, "shared", NULL);
+        pid_t pid;
+
+        for (int i = 0; i < 4; i++) {
+                pid = handle_server(handle, NULL);
+                assert_int_equal(kill(pid, SIGKILL), 0);
+        }
+        assert_int_equal(kill(handle_server(handle, NULL), SIGKILL), 0);
+        wait_for_end(wire_fd(handle));
+        wait_for_leases(*state, "shared", -1);
+        assert_false(exists(*state, "run/networks/shared"));
+
+        /* Who asks anew gets a new one. */
+        struct wire *again = acquire(client, "shared", NULL);
+        handle_server(again, NULL);
+        wire_free(again);
+        wire_free(handle);
+        wire_free(client);
+}
+
+static void restart_and_check(struct fixture *fixture, int signal) {
+        struct wire *client = fixture_connect(fixture);
+        json_int_t lease, second_lease, new_lease;
+        struct wire *handle = acquire(client, "shared", &lease), *more = acquire(client, "shared", NULL);
+        struct wire *other = fixture_connect(fixture), *second = acquire(other, "shared", &second_lease);
+        pid_t pid = handle_server(handle, NULL);
+
+        fixture_stop(fixture, signal);
+        wait_for_end(wire_fd(client));
+        assert_int_equal(handle_server(handle, NULL), pid);
+        fixture_start(fixture, (const char *const[]){ "--idle-timeout", "60", NULL });
+
+        json_auto_t *network = fixture_network(fixture, "shared");
+        assert_int_equal(json_integer_value(json_object_get(network, "pid")), pid);
+        json_t *clients = json_object_get(network, "clients");
+        assert_int_equal(json_array_size(clients), 2);
+        assert_true(json_is_false(json_object_get(json_array_get(clients, 0), "connected")));
+        assert_int_equal(json_integer_value(json_object_get(json_array_get(clients, 0), "lease")), lease);
+
+        struct wire *newcomer = fixture_connect(fixture), *third = acquire(newcomer, "shared", &new_lease);
+        assert_true(new_lease > second_lease);
+        assert_int_equal(handle_server(third, NULL), pid);
+        wire_free(handle);
+        wait_for_leases(fixture, "shared", 3);
+        wire_free(more);
+        wait_for_leases(fixture, "shared", 2);
+
+        /* The new broker can replace a process that it did not start, and give it leases that it did not make. */
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_not_equal(handle_server(second, NULL), pid);
+        wire_free(second);
+        wire_free(third);
+        wait_for_leases(fixture, "shared", 0);
+        json_auto_t *removed = ask_once(fixture, "remove", "shared");
+        assert_int_equal(error_of(removed), 0);
+        wire_free(newcomer);
+        wire_free(other);
+        wire_free(client);
+}
+
+static void test_broker_killed(void **state) {
+        restart_and_check(*state, SIGKILL);
+}
+
+static void test_broker_terminated(void **state) {
+        restart_and_check(*state, SIGTERM);
+}
+
+static void test_stale_leftovers(void **state) {
+        struct fixture *fixture = *state;
+        struct wire *client = fixture_connect(fixture), *handle = acquire(client, "shared", NULL);
+        pid_t pid = handle_server(handle, NULL);
+
+        fixture_stop(fixture, SIGKILL);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        wait_for_end(wire_fd(handle));
+        assert_true(exists(fixture, "run/networks/shared/control.sock"));
+        assert_true(exists(fixture, "run/broker.sock"));
+        fixture_start(fixture, NULL);
+        assert_false(exists(fixture, "run/networks/shared"));
+        wire_free(handle);
+        wire_free(client);
+}
+
+/* --- The broker's own life --- */
+
+static void test_second_broker(void **state) {
+        struct fixture *fixture = *state;
+        int status;
+
+        pid_t pid = fork();
+        if (pid == 0) {
+                close(2);
+                execl(BERTHD, BERTHD, "--foreground", "--socket", fixture->socket, "--state", fixture->directory,
+                      "--network-program", STAND_IN, NULL);
+                _exit(127);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(WEXITSTATUS(status), 3);
+        json_auto_t *body = ask_once(fixture, "list", NULL);
+        assert_int_equal(error_of(body), 0);
+}
+
+static void test_idle_broker_ends(void **state) {
+        struct fixture *fixture = *state;
+
+        fixture_stop(fixture, SIGTERM);
+        assert_false(exists(fixture, "run/broker.sock"));
+        fixture_start(fixture, (const char *const[]){ "--idle-timeout", "0", NULL });
+        struct wire *client = fixture_connect(fixture), *handle = acquire(client, "shared", NULL);
+        wire_free(handle);
+        wire_free(client);
+        assert_int_equal(fixture_stop(fixture, 0), 0); /* by itself */
+        assert_false(exists(fixture, "run/broker.sock"));
+        assert_false(exists(fixture, "run/networks/shared"));
+}
+
+/* Who could connect is served, even at the moment at which the broker ends. */
+static void test_race_with_the_brokers_end(void **state) {
+        struct fixture *fixture = *state;
+        unsigned ends = 0;
+
+        fixture_stop(fixture, SIGTERM);
+        fixture_start(fixture, (const char *const[]){ "--idle-timeout", "0", NULL });
+        while (ends < 2) {
+                int fd = fd_connect_unix(fixture->socket);
+                if (fd < 0) {
+                        assert_int_equal(fixture_stop(fixture, 0), 0);
+                        fixture_start(fixture, (const char *const[]){ "--idle-timeout", "0", NULL });
+                        ends++;
+                        continue;
+                }
+                struct wire *client;
+                assert_int_equal(wire_new(&client, fd), 0);
+                expect_error(client, "nonsense", NULL, 4);
+                wire_free(client);
+                /* Around the one second after which it ends, in steps that do not divide it. */
+                usleep(997000 + 1000 * (ends * 7 % 10));
+        }
+}
+
+static void test_user_mode_for_root(void **state) {
+        int status;
+
+        if (geteuid() != 0)
+                skip();
+        pid_t pid = fork();
+        if (pid == 0) {
+                close(2);
+                execl(BERTHD, BERTHD, "--user", NULL);
+                _exit(127);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(WEXITSTATUS(status), 2);
+}
+
+#define WITH_BROKER(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
+
+HARNESS_MAIN(WITH_BROKER(test_acquire), WITH_BROKER(test_acquire_twice_is_one_lease),
+             WITH_BROKER(test_several_clients_and_networks), WITH_BROKER(test_pipelined), WITH_BROKER(test_errors),
+             WITH_BROKER(test_network_that_cannot_be_made), WITH_BROKER(test_program_that_cannot_be_run),
+             WITH_BROKER(test_death_of_a_waiting_client), WITH_BROKER(test_release), WITH_BROKER(test_remove),
+             WITH_BROKER(test_enter), WITH_BROKER(test_list), WITH_BROKER(test_removed_when_idle),
+             WITH_BROKER(test_race_with_removal), WITH_BROKER(test_network_killed),
+             WITH_BROKER(test_network_killed_too_often), WITH_BROKER(test_broker_killed),
+             WITH_BROKER(test_broker_terminated), WITH_BROKER(test_stale_leftovers), WITH_BROKER(test_second_broker),
+             WITH_BROKER(test_idle_broker_ends), WITH_BROKER(test_race_with_the_brokers_end),
+             cmocka_unit_test(test_user_mode_for_root))
