@@ -3,8 +3,8 @@
  *
  *     cc -std=c99 acquire.c $(pkg-config --cflags --libs berth) -o acquire
  *
- * It needs no privilege, and no VM: this program is the guest here. A real one would give the file descriptor to its
- * virtio-net device instead of reading it.
+ * It needs no privilege, and no VM: this program is the guest here. A real one would give the file descriptor
+ * to its virtio-net device instead of reading it.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -17,20 +17,18 @@
 #include <string.h>
 #include <unistd.h>
 
-static void usage(FILE *out)
-{
+static void usage(FILE *out) {
         fprintf(out, "Usage: acquire [NETWORK [NAME [FRAMES]]]\n\n"
                      "Acquires NETWORK (shared), starts an interface called NAME (example), and\n"
                      "prints the first FRAMES (5) that arrive on it.\n");
 }
 
-static const char *or_none(const char *s)
-{
+static const char *or_none(const char *s) {
         return s ? s : "none";
 }
 
-static void print_facts(const struct berth_network_facts *network, const struct berth_interface_facts *interface)
-{
+static void print_facts(const struct berth_network_facts *network,
+                        const struct berth_interface_facts *interface) {
         printf("network %s (%s): subnet %s mask %s, gateway %s, IPv6 %s/%u\n", network->name, network->mode,
                network->subnet, network->mask, network->gateway, or_none(network->ipv6_prefix),
                (unsigned)network->ipv6_prefix_length);
@@ -41,8 +39,7 @@ static void print_facts(const struct berth_network_facts *network, const struct 
 }
 
 /* Destination, source and type of an Ethernet frame. */
-static void print_frame(const unsigned char *frame, size_t size)
-{
+static void print_frame(const unsigned char *frame, size_t size) {
         if (size < 14)
                 return;
         for (int i = 0; i < 12; i++)
@@ -52,9 +49,8 @@ static void print_frame(const unsigned char *frame, size_t size)
 }
 
 /* Waits for frames, and for the end of the network, as an event loop would. */
-static int read_frames(struct berth_network *network, struct berth_interface *interface, long frames)
-{
-        static unsigned char buffer[65550 + 64]; /* the longest with offloads, and the vnet header before it */
+static int read_frames(struct berth_network *network, struct berth_interface *interface, long frames) {
+        static unsigned char buffer[65550 + 64]; /* the longest with offloads, behind its vnet header */
         size_t header = berth_interface_get_facts(interface)->vnet_header_size;
 
         while (frames > 0) {
@@ -86,8 +82,7 @@ static int read_frames(struct berth_network *network, struct berth_interface *in
         return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
         const char *name = argc > 1 ? argv[1] : "shared";
         struct berth_interface_options options;
         struct berth_interface *interface = NULL;

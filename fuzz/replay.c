@@ -1,4 +1,5 @@
-/* Runs a fuzz target over the files of its corpus, where there is no libFuzzer. Usage: replay-NAME DIRECTORY */
+/* Runs a fuzz target over the files of its corpus, where there is no libFuzzer. Usage: replay-NAME DIRECTORY
+ */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

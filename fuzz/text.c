@@ -41,7 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (text_parse_u64(text, UINT64_MAX, &number) == 0) {
                 _cleanup_free_ char *again = text_format("%llu", (unsigned long long)number);
 
-                EXPECT(strcmp(again, text + (strlen(text) - strlen(again))) == 0); /* but for zeros before it */
+                EXPECT(strcmp(again, text + (strlen(text) - strlen(again))) ==
+                       0); /* but for zeros before it */
         }
         EXPECT(!text_is_label(text) || text_is_name(text));
         EXPECT(!text_is_name(text) || !strchr(text, '/'));

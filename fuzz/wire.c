@@ -1,7 +1,7 @@
 /*
- * The wire as a receiver of anything, through a real socket. The input is a list of chunks, each with a head of two
- * bytes: how many descriptors go with it (the low five bits of the first; so more than allowed too), and how many of the
- * following bytes it is long; a first byte of 0xff makes the chunk 256 times as long.
+ * The wire as a receiver of anything, through a real socket. The input is a list of chunks, each with a head
+ * of two bytes: how many descriptors go with it (the low five bits of the first; so more than allowed too),
+ * and how many of the following bytes it is long; a first byte of 0xff makes the chunk 256 times as long.
  */
 #include "target.h"
 
@@ -55,7 +55,8 @@ static int drain(struct wire *wire) {
                         wire_send(wire, message.body, message.fds, message.n_fds);
                 } else {
                         EXPECT(!message.body && message.n_fds == 0);
-                        EXPECT((r == WIRE_MALFORMED || r == WIRE_TOO_LONG || r < 0) == (error.text[0] != '\0'));
+                        EXPECT((r == WIRE_MALFORMED || r == WIRE_TOO_LONG || r < 0) ==
+                               (error.text[0] != '\0'));
                 }
                 if (r != WIRE_MESSAGE && r != WIRE_MALFORMED)
                         return r;

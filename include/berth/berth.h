@@ -1,4 +1,5 @@
-/* Berth: named networks for virtual machines. Acquire one, start an interface on it, take its file descriptors. */
+/* Berth: named networks for virtual machines. Acquire one, start an interface on it, take its file
+ * descriptors. */
 #ifndef BERTH_BERTH_H
 #define BERTH_BERTH_H
 
@@ -15,9 +16,10 @@ extern "C" {
 /*
  * Conventions
  *
- * Results. Functions that return int return 0 or more on success and a negative errno on failure; what they hand over
- * by `ret` parameters is untouched on failure. The text of the reason is kept in the object that the function was
- * called on (berth_error, berth_network_error), and so is the broker's own code, where the broker refused:
+ * Results. Functions that return int return 0 or more on success and a negative errno on failure; what they
+ * hand over by `ret` parameters is untouched on failure. The text of the reason is kept in the object that
+ * the function was called on (berth_error, berth_network_error), and so is the broker's own code, where the
+ * broker refused:
  *
  *      BERTH_ERROR_NOT_ALLOWED     -EACCES      policy, or a limit for a user
  *      BERTH_ERROR_INVALID_REQUEST -EINVAL      malformed, contradictory, unknown
@@ -26,23 +28,26 @@ extern "C" {
  *      BERTH_ERROR_INTERNAL        -EREMOTEIO   anything else on the other side
  *      BERTH_ERROR_IN_USE          -EBUSY       berth_remove: the network has leases
  *
- * Further ones that every exchange may end with: -ENOTCONN (no connection: connect first), -ECONNRESET (it was lost
- * meanwhile), -ETIMEDOUT, -EPROTO (the other side does not speak the protocol), -ENOMEM.
+ * Further ones that every exchange may end with: -ENOTCONN (no connection: connect first), -ECONNRESET (it
+ * was lost meanwhile), -ETIMEDOUT, -EPROTO (the other side does not speak the protocol), -ENOMEM.
  *
- * Ownership. An object belongs to the caller from the moment it is returned; its free function takes NULL, and returns
- * NULL. Objects do not depend on each other's memory: any order of freeing is fine. Pointers that are returned as const
- * are borrowed from the object and valid as long as it is, or until the next call that is named in their comment.
+ * Ownership. An object belongs to the caller from the moment it is returned; its free function takes NULL,
+ * and returns NULL. Objects do not depend on each other's memory: any order of freeing is fine. Pointers that
+ * are returned as const are borrowed from the object and valid as long as it is, or until the next call that
+ * is named in their comment.
  *
  * File descriptors are CLOEXEC until they are made inheritable.
  *
- * Threads. The library has no thread, no global state and no callback. An object is used by one thread at a time.
+ * Threads. The library has no thread, no global state and no callback. An object is used by one thread at a
+ * time.
  *
- * Blocking. Functions without `begin`, `dispatch`, `pop` or `get` in their name that talk to the broker or to a
- * network wait for the answer, at most the time that berth_set_timeout sets. They may be mixed with the others: events
- * of requests that were begun before are kept for berth_pop_event.
+ * Blocking. Functions without `begin`, `dispatch`, `pop` or `get` in their name that talk to the broker or to
+ * a network wait for the answer, at most the time that berth_set_timeout sets. They may be mixed with the
+ * others: events of requests that were begun before are kept for berth_pop_event.
  *
- * Structs that the library hands out grow only at their end, and `size` says how much of one this library fills; in
- * structs that the caller hands in, `size` says how much the caller knows, and is to be set to sizeof the struct.
+ * Structs that the library hands out grow only at their end, and `size` says how much of one this library
+ * fills; in structs that the caller hands in, `size` says how much the caller knows, and is to be set to
+ * sizeof the struct.
  */
 
 enum berth_error_code {
@@ -116,8 +121,8 @@ enum berth_event_type {
         BERTH_EVENT_ACQUIRED = 1, /* `network` is the caller's from now on */
         BERTH_EVENT_STARTED = 2, /* `interface` is the caller's from now on */
         BERTH_EVENT_FAILED = 3, /* `error`, `code` and `message` say why */
-        BERTH_EVENT_DISCONNECTED = 4, /* of a struct berth: the broker has gone; networks stay usable, berth_connect may
-                                         be called again */
+        BERTH_EVENT_DISCONNECTED = 4, /* of a struct berth: the broker has gone; networks stay usable,
+                                         berth_connect may be called again */
         BERTH_EVENT_NETWORK_LOST = 5, /* of a struct berth_network: its lease has ended */
 };
 
@@ -139,7 +144,8 @@ BERTH_API const char *berth_version(void);
 
 /* A new object without a connection. -ENOMEM. */
 BERTH_API int berth_new(struct berth **ret);
-/* Closes the connection, which releases what was acquired through it. Events that were not popped are dropped. */
+/* Closes the connection, which releases what was acquired through it. Events that were not popped are
+ * dropped. */
 BERTH_API struct berth *berth_free(struct berth *berth);
 
 /* The system's broker, also for a user who is not root (root always talks to the system's). */
@@ -148,22 +154,24 @@ BERTH_API struct berth *berth_free(struct berth *berth);
 #define BERTH_CONNECT_NO_START 2U
 
 /*
- * Connects to the broker at `path`, or where NULL, at $BERTH_SOCKET, or where that is not set, at its usual place; in
- * the last case a broker that is not running is started (the user's; root: the system's), which takes at most 10 s.
- * -EISCONN when there is a connection already, -EINVAL (unknown flags), -ENOENT, -ECONNREFUSED (nobody listens),
- * -EACCES, and what starting the broker may end with.
+ * Connects to the broker at `path`, or where NULL, at $BERTH_SOCKET, or where that is not set, at its usual
+ * place; in the last case a broker that is not running is started (the user's; root: the system's), which
+ * takes at most 10 s. -EISCONN when there is a connection already, -EINVAL (unknown flags), -ENOENT,
+ * -ECONNREFUSED (nobody listens), -EACCES, and what starting the broker may end with.
  */
 BERTH_API int berth_connect(struct berth *berth, const char *path, unsigned int flags);
-/* Takes a socket that is connected to a broker already: inherited, or received. It is closed on failure too. */
+/* Takes a socket that is connected to a broker already: inherited, or received. On failure it is closed. */
 BERTH_API int berth_connect_fd(struct berth *berth, int consume_fd);
-/* The broker's program, for berth_connect to start; $BERTH_BROKER counts before it. NULL: the one of the installation. */
+/* The broker's program, for berth_connect to start; $BERTH_BROKER counts before it. NULL: the one of the
+ * installation. */
 BERTH_API int berth_set_broker_program(struct berth *berth, const char *path);
 /* How long a blocking call waits for its answer, in milliseconds: 30000 at first, -1 for ever. */
 BERTH_API void berth_set_timeout(struct berth *berth, int milliseconds);
 /* Where the last berth_connect went; NULL before it. Valid until the next. */
 BERTH_API const char *berth_get_socket(const struct berth *berth);
 
-/* The text of the last failure, one line without a newline; "" when there was none. Valid until the next call. */
+/* The text of the last failure, one line without a newline; "" when there was none. Valid until the next
+ * call. */
 BERTH_API const char *berth_error(const struct berth *berth);
 /* The broker's code of the last failure, or 0 when it was not the broker that refused. */
 BERTH_API int berth_error_code(const struct berth *berth);
@@ -174,12 +182,13 @@ BERTH_API int berth_acquire(struct berth *berth, const char *name, struct berth_
 BERTH_API int berth_release(struct berth *berth, const char *name);
 /* Removes a network that nobody holds, now instead of after its delay. */
 BERTH_API int berth_remove(struct berth *berth, const char *name);
-/* What there is, as the JSON text of berth-protocol(7), all of it or (name not NULL) of one network; to be freed. */
+/* What there is, as the JSON text of berth-protocol(7), all of it or (name not NULL) of one network; to be
+ * freed. */
 BERTH_API int berth_list(struct berth *berth, const char *name, char **ret_json);
 /*
- * File descriptors with which setns(2) enters a live network: first the user namespace (-1 where the network has none
- * of its own), then the network namespace. ret_json, which may be NULL, is the network as berth_list gives it, without
- * its interfaces; to be freed.
+ * File descriptors with which setns(2) enters a live network: first the user namespace (-1 where the network
+ * has none of its own), then the network namespace. ret_json, which may be NULL, is the network as berth_list
+ * gives it, without its interfaces; to be freed.
  */
 BERTH_API int berth_enter(struct berth *berth, const char *name, int *ret_user_namespace_fd,
                           int *ret_network_namespace_fd, char **ret_json);
@@ -188,9 +197,9 @@ BERTH_API int berth_enter(struct berth *berth, const char *name, int *ret_user_n
 BERTH_API int berth_set_inheritable(struct berth *berth, bool inheritable);
 
 /*
- * For event loops: wait for get_events (POLLIN, POLLOUT; level-triggered) on get_fd, both asked anew before each wait;
- * then dispatch, which never blocks; then pop until NULL. A blocking call may leave events behind as well: pop after it
- * too. After a lost connection get_fd is -ENOTCONN.
+ * For event loops: wait for get_events (POLLIN, POLLOUT; level-triggered) on get_fd, both asked anew before
+ * each wait; then dispatch, which never blocks; then pop until NULL. A blocking call may leave events behind
+ * as well: pop after it too. After a lost connection get_fd is -ENOTCONN.
  */
 BERTH_API int berth_get_fd(const struct berth *berth);
 BERTH_API int berth_get_events(const struct berth *berth);
@@ -202,7 +211,8 @@ BERTH_API int berth_acquire_begin(struct berth *berth, const char *name, uint64_
 
 /* ---- A network ---- */
 
-/* Takes a handle on a network that another process acquired and passed on. It is closed on failure too. Blocks. */
+/* Takes a handle on a network that another process acquired and passed on. It is closed on failure too.
+ * Blocks. */
 BERTH_API int berth_network_open(int consume_fd, struct berth_network **ret);
 /* Closes the handle. The lease ends with its last handle, or with the broker connection that acquired it. */
 BERTH_API struct berth_network *berth_network_free(struct berth_network *network);
@@ -216,30 +226,33 @@ BERTH_API int berth_network_error_code(const struct berth_network *network);
 BERTH_API int berth_network_set_inheritable(struct berth_network *network, bool inheritable);
 
 /*
- * Starts an interface; options may be NULL. -E2BIG: the options have members that this library does not know, and they
- * are set.
+ * Starts an interface; options may be NULL. -E2BIG: the options have members that this library does not know,
+ * and they are set.
  */
-BERTH_API int berth_network_start(struct berth_network *network, const struct berth_interface_options *options,
+BERTH_API int berth_network_start(struct berth_network *network,
+                                  const struct berth_interface_options *options,
                                   struct berth_interface **ret);
-/* Removes an interface from its network. The object stays, to be freed, and its tap carries nothing any more. */
+/* Removes an interface from its network. The object stays, to be freed; its tap carries nothing any more. */
 BERTH_API int berth_network_stop(struct berth_network *network, const struct berth_interface *interface);
 
-/* For event loops, as for the broker. The file descriptor is the handle: it may be passed to another process. */
+/* For event loops, as for the broker. The file descriptor is the handle: another process may be given it. */
 BERTH_API int berth_network_get_fd(const struct berth_network *network);
 BERTH_API int berth_network_get_events(const struct berth_network *network);
 BERTH_API int berth_network_dispatch(struct berth_network *network);
 BERTH_API const struct berth_event *berth_network_pop_event(struct berth_network *network);
 /* Ends in BERTH_EVENT_STARTED or BERTH_EVENT_FAILED with this id. */
-BERTH_API int berth_network_start_begin(struct berth_network *network, const struct berth_interface_options *options,
-                                        uint64_t *ret_id);
+BERTH_API int berth_network_start_begin(struct berth_network *network,
+                                        const struct berth_interface_options *options, uint64_t *ret_id);
 
 /* ---- An interface ---- */
 
-BERTH_API const struct berth_interface_facts *berth_interface_get_facts(const struct berth_interface *interface);
+BERTH_API const struct berth_interface_facts *berth_interface_get_facts(
+        const struct berth_interface *interface);
 /*
- * The tap's file descriptor for a queue, from 0. It is non-blocking; a read(2) or write(2) is one frame, behind
- * vnet_header_size bytes of struct virtio_net_hdr. `get` lends it; `steal` hands it over, to be closed by the caller
- * (the interface exists until the last is closed). -EINVAL: no such queue; -EBADF: stolen before.
+ * The tap's file descriptor for a queue, from 0. It is non-blocking; a read(2) or write(2) is one frame,
+ * behind vnet_header_size bytes of struct virtio_net_hdr. `get` lends it; `steal` hands it over, to be closed
+ * by the caller (the interface exists until the last is closed). -EINVAL: no such queue; -EBADF: stolen
+ * before.
  */
 BERTH_API int berth_interface_get_fd(const struct berth_interface *interface, unsigned int queue);
 BERTH_API int berth_interface_steal_fd(struct berth_interface *interface, unsigned int queue);

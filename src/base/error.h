@@ -23,7 +23,8 @@ int error_set(struct error *error, int code, const char *format, ...)
 int error_errno(struct error *error, int code, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
-/* Puts "WHAT: " before the text that is there already (or the code's text); returns error's code. */
+/* Puts "WHAT: " before the text that is there already (or the code's text); returns error's code (-EIO
+ * where error is NULL). */
 int error_prefix(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The text, or the system's text for `code` when none was set. Never NULL; valid as long as error. */

@@ -60,9 +60,9 @@ int fd_socketpair(int ret[static 2], bool nonblock) {
 }
 
 /*
- * Makes the address of a path. One that does not fit sun_path is written as /proc/self/fd/N/REST, where N is opened
- * here, belongs to the caller, and must stay open while the address is used. For `bind` N is the directory; for
- * `connect` it is the socket itself, so that a last component of any length works too.
+ * Makes the address of a path. One that does not fit sun_path is written as /proc/self/fd/N/REST, where N is
+ * opened here, belongs to the caller, and must stay open while the address is used. For `bind` N is the
+ * directory; for `connect` it is the socket itself, so that a last component of any length works too.
  */
 static int make_address(const char *path, bool for_bind, struct sockaddr_un *ret, int *ret_fd) {
         const char *base = strrchr(path, '/');
@@ -112,8 +112,8 @@ int fd_listen_unix(const char *path, mode_t mode) {
         if (fd < 0)
                 return -errno;
 
-        /* bind gives the new file the socket's own mode less the umask: so it is never wider than asked, not even
-         * for a moment; the chmod behind it gives back what the umask took. */
+        /* bind gives the new file the socket's own mode less the umask: so it is never wider than asked, not
+         * even for a moment; the chmod behind it gives back what the umask took. */
         if (fchmod(fd, mode) < 0)
                 return -errno;
         if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)

@@ -33,7 +33,7 @@ int file_read(const char *path, size_t max, char **ret, size_t *ret_size, struct
         if (fd < 0)
                 return error_errno(error, -errno, "cannot open %s", path);
 
-        /* Files of /proc do not tell their size: read to the end, one byte beyond max to see that it is exceeded. */
+        /* Files of /proc do not tell their size: read to the end, or one byte beyond max. */
         for (;;) {
                 ssize_t n;
 
@@ -107,14 +107,15 @@ static int fill_and_rename(int fd, const char *temporary, const char *path, cons
         return 0;
 }
 
-int file_write(const char *path, const char *data, size_t size, mode_t mode, bool durable, struct error *error) {
+int file_write(const char *path, const char *data, size_t size, mode_t mode, bool durable,
+               struct error *error) {
         const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
         _cleanup_free_ char *directory = directory_of(path), *temporary = NULL;
         _cleanup_fd_ int fd = -1;
         int r;
 
-        /* The name begins with a dot, so that programs that read whole directories (dnsmasq's --dhcp-hostsdir, our own
-         * networks.d) pass over it. */
+        /* The name begins with a dot, so that programs that read whole directories (dnsmasq's
+         * --dhcp-hostsdir, our own networks.d) pass over it. */
         if (directory)
                 temporary = text_format("%s/.%s.XXXXXX", directory, base);
         if (!temporary)
@@ -231,8 +232,8 @@ static int remove_at(int parent, const char *name, bool top) {
         _cleanup_fd_ int fd = -1;
         int r;
 
-        /* Trying as a file first needs no look at the type, so nothing can be swapped between look and removal. For a
-         * directory Linux gives EISDIR, where POSIX has EPERM; a symbolic link goes as a file. */
+        /* Trying as a file first needs no look at the type, so nothing can be swapped between look and
+         * removal. For a directory Linux gives EISDIR, where POSIX has EPERM; a link goes as a file. */
         if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
                 return 0;
         if (errno != EISDIR && errno != EPERM)
@@ -272,7 +273,8 @@ int file_lock(const char *path, bool wait, struct error *error) {
                         return error_errno(error, -errno, "cannot open %s", path);
                 while (flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB)) < 0) {
                         if (errno == EWOULDBLOCK)
-                                return error_set(error, -EWOULDBLOCK, "%s is locked by another process", path);
+                                return error_set(error, -EWOULDBLOCK, "%s is locked by another process",
+                                                 path);
                         if (errno != EINTR)
                                 return error_errno(error, -errno, "cannot lock %s", path);
                 }

@@ -11,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What a process says of itself is the process's own: the one state kept outside an object. Both are set at the
- * start of main and only read from then on. */
+/* What a process says of itself is the process's own: the one state kept outside an object. Both are set at
+ * the start of main and only read from then on. */
 static char log_name[64];
 static enum log_level log_level = LOG_LEVEL_INFO;
 
@@ -24,15 +24,15 @@ void log_set_level(enum log_level level) {
         log_level = level;
 }
 
-/* JOURNAL_STREAM is DEVICE:INODE and is inherited by every descendant of a service, terminals too: it counts only
- * when it names our own standard error (systemd.exec(5)). */
+/* JOURNAL_STREAM is DEVICE:INODE and is inherited by every descendant of a service, terminals too: it counts
+ * only when it names our own standard error (systemd.exec(5)). */
 static bool stderr_is_journal(void) {
         const char *stream = getenv("JOURNAL_STREAM");
         unsigned long long device, inode;
         struct stat st;
 
-        return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
-               st.st_dev == device && st.st_ino == inode;
+        return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+               fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
 static size_t format_start(char *line, size_t size, enum log_level level) {
@@ -79,7 +79,8 @@ void log_line(enum log_level level, const char *format, ...) {
                         line[i] = ' ';
         line[end++] = '\n'; /* over the NUL */
 
-        /* One write per line, so that lines of several processes do not mix; where it fails there is nobody to tell. */
+        /* One write per line, so that lines of several processes do not mix; where it fails there is nobody
+         * to tell. */
         written = write(STDERR_FILENO, line, end);
         (void)written;
         errno = saved;

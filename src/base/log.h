@@ -3,7 +3,7 @@
 
 enum log_level { LOG_LEVEL_ERROR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
 
-/* One line per call. `<3>` prefixes when JOURNAL_STREAM is set, time and program name otherwise. */
+/* One line per call. `<3>` prefixes when JOURNAL_STREAM names our standard error, time and program name otherwise. */
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The name at the start of each line ("berthd", "berth-network shared"); copied, at most 63 bytes. */

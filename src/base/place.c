@@ -11,8 +11,8 @@
 #include "base/memory.h"
 #include "base/text.h"
 
-/* The specification says to ignore paths that are not absolute. A library may live in a setuid program, which takes
- * no path from its caller's environment: secure_getenv. */
+/* The specification says to ignore paths that are not absolute. A library may live in a setuid program, which
+ * takes no path from its caller's environment: secure_getenv. */
 static const char *get_directory(const char *name) {
         const char *value = secure_getenv(name);
 
@@ -43,10 +43,11 @@ static int find_runtime(char **ret, struct error *error) {
         if (!fallback)
                 return -ENOMEM;
         if (lstat(fallback, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
-                return error_set(error, -ENOENT,
-                                 "no runtime directory: %s is not there, or not yours; set XDG_RUNTIME_DIR to a "
-                                 "directory that only you can enter (mode 0700)",
-                                 fallback);
+                return error_set(
+                        error, -ENOENT,
+                        "no runtime directory: %s is not there, or not yours; set XDG_RUNTIME_DIR to a "
+                        "directory that only you can enter (mode 0700)",
+                        fallback);
         *ret = text_format("%s/berth", fallback);
         return *ret ? 0 : -ENOMEM;
 }
@@ -76,7 +77,8 @@ static int fill_user(struct place *place, struct error *error) {
         r = find_user_directory("XDG_DATA_HOME", ".local/share", "berth", &place->state, error);
         if (r < 0)
                 return r;
-        return find_user_directory("XDG_CONFIG_HOME", ".config", "berth/networks.d", &place->definitions, error);
+        return find_user_directory("XDG_CONFIG_HOME", ".config", "berth/networks.d", &place->definitions,
+                                   error);
 }
 
 static int fill_system(struct place *place) {
@@ -97,7 +99,8 @@ int place_init(struct place *ret, bool system, struct error *error) {
         if (r < 0)
                 return r;
 
-        place.broker_socket = socket && socket[0] ? strdup(socket) : text_format("%s/broker.sock", place.runtime);
+        place.broker_socket = socket && socket[0] ? strdup(socket)
+                                                  : text_format("%s/broker.sock", place.runtime);
         if (!place.broker_socket)
                 return error_set(error, -ENOMEM, "out of memory");
 

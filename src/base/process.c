@@ -37,8 +37,8 @@ int process_start_time(pid_t pid, uint64_t *ret) {
         if (r < 0)
                 return r == -ENOENT ? -ESRCH : r;
 
-        /* Field 2 is the program's name in parentheses and may hold anything, ')' and blanks too; none of the fields
-         * behind it does. */
+        /* Field 2 is the program's name in parentheses and may hold anything, ')' and blanks too; none of the
+         * fields behind it does. */
         field = strrchr(stat, ')');
         if (!field)
                 return -EPROTO;
@@ -116,8 +116,8 @@ static bool is_program(const char *path) {
                faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0;
 }
 
-/* Looks in directories that are separated by colons. Relative and empty ones would make the working directory decide
- * what runs: they are passed over. */
+/* Looks in directories that are separated by colons. Relative and empty ones would make the working directory
+ * decide what runs: they are passed over. */
 static char *find_in(const char *directories, const char *name) {
         while (*directories) {
                 int n = (int)strcspn(directories, ":");

@@ -3,6 +3,6 @@
 
 #include <stdbool.h>
 
-/* By name, or by a decimal number, which need not have a name. 0, -ENOENT or another -errno. May ask a directory
- * service, so not for the path of every request. */
+/* By name, or by a decimal number, which need not have a name. 0, -ENOENT or another -errno. May ask a
+ * directory service, so not for the path of every request. */
 int account_find(const char *name, bool group, unsigned *ret);

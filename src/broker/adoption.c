@@ -86,7 +86,8 @@ static int adopt(struct adoption *adoption, struct broker *broker, const char *d
         if (r == 0)
                 r = policy_complete(&broker->settings.policy, definition);
         if (r < 0)
-                log_warning("network %s is live and its definition cannot be read: %s", name, error_text(&error, r));
+                log_warning("network %s is live and its definition cannot be read: %s", name,
+                            error_text(&error, r));
 
         r = network_adopt(broker, name, definition, &network, &error);
         if (r == 0) {
@@ -94,8 +95,8 @@ static int adopt(struct adoption *adoption, struct broker *broker, const char *d
                 return 0;
         }
         adoptee_free(adoptee);
-        /* A connection refused means no listener, as the last copy of its socket is closed; the others that no file is
-         * there, or that the process ended while we looked. */
+        /* A connection refused means no listener, as the last copy of its socket is closed; the others that
+         * no file is there, or that the process ended while we looked. */
         if (r == -ECONNREFUSED || r == -ENOENT || r == -ESRCH)
                 remove_stale(directory, name);
         else
@@ -114,7 +115,8 @@ int adoption_start(struct broker *broker, adoption_fn fn, void *data, struct ado
                 adoption->data = data;
                 list_init(&adoption->adoptees);
         }
-        if (!directory || !adoption || loop_add_timer(broker->loop, &adoption->timer, on_patience, adoption) < 0) {
+        if (!directory || !adoption ||
+            loop_add_timer(broker->loop, &adoption->timer, on_patience, adoption) < 0) {
                 adoption_free(adoption);
                 return -ENOMEM;
         }

@@ -106,8 +106,10 @@ int broker_make_network(struct broker *broker, const char *name, const struct pe
 
         int r = definitions_find(settings->definitions, name, &definition, error);
         if (r == -ENOENT)
-                return error_set(error, r, "no network is called \"%.64s\": \"shared\" and \"host\" are built in, others "
-                                 "are files NAME.json in %s", name, settings->definitions);
+                return error_set(error, r,
+                                 "no network is called \"%.64s\": \"shared\" and \"host\" are built in, "
+                                 "others are files NAME.json in %s",
+                                 name, settings->definitions);
         if (r < 0) {
                 log_warning("%s", error_text(error, r));
                 return r;

@@ -51,11 +51,13 @@ struct broker *broker_free(struct broker *broker);
 struct network *broker_find_network(struct broker *broker, const char *name);
 
 /*
- * Makes a network that is not live, for a peer. The definition is read now. Failures: -ENOENT (nobody defines it),
- * -EACCES and -EDQUOT (not for this peer), anything else: it cannot be made. The text is set in all cases.
+ * Makes a network that is not live, for a peer. The definition is read now. Failures: -ENOENT (nobody defines
+ * it), -EACCES and -EDQUOT (not for this peer), anything else: it cannot be made. The text is set in all
+ * cases.
  */
 int broker_make_network(struct broker *broker, const char *name, const struct peer *peer, struct user *user,
                         struct network **ret, struct error *error);
 
-/* To be called where the last client or network may have gone: starts or stops the time until the broker ends. */
+/* To be called where the last client or network may have gone: starts or stops the time until the broker
+ * ends. */
 void broker_check_idle(struct broker *broker);

@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "broker/broker.h"
 #include "broker/lease.h"
+#include "broker/message.h"
 #include "broker/network.h"
 #include "broker/request.h"
 #include "loop/loop.h"
@@ -48,18 +49,14 @@ static void update_events(struct client *client) {
 /* --- Replies --- */
 
 static json_t *error_body(enum code code, const char *message) {
-        json_t *text = json_string(message);
-
-        /* A message may quote a peer's bytes, cut in the middle of a character. */
-        if (!text)
-                text = json_string("the reason cannot be shown as text");
-        return json_pack("{si so}", "error", code, "message", text);
+        return json_pack("{si so}", "error", code, "message", message_json(message));
 }
 
 void client_reply(struct client *client, json_t *body, const int *fds, size_t n_fds) {
         if (client->request) {
                 client->request = request_free(client->request);
-                client_wake(client); /* more may be waiting in the buffer, and this may be another's handler */
+                /* More may be waiting in the buffer, and this may be another's handler. */
+                client_wake(client);
         }
         if (client->dead)
                 return;
@@ -129,7 +126,8 @@ static int on_socket(struct source *source, int fd, uint32_t events, void *data)
                 give_up(client);
                 return 0;
         }
-        /* While a request waits nothing is read; but a peer that has closed both directions waits for nothing. */
+        /* While a request waits nothing is read; but a peer that has closed both directions waits for
+         * nothing. */
         if ((events & (EPOLLHUP | EPOLLERR)) && (client->request || client->ending)) {
                 give_up(client);
                 return 0;
@@ -175,7 +173,8 @@ int client_take_lease(struct client *client, struct lease *lease, struct error *
         list_for_each(struct lease, other, &client->leases, by_client)
                 n++;
         if (n >= CLIENT_LEASES_MAX)
-                return error_set(error, -EDQUOT, "this connection has %zu networks, which is the limit for one", n);
+                return error_set(error, -EDQUOT,
+                                 "this connection has %zu networks, which is the limit for one", n);
         lease->client = client;
         list_append(&client->leases, &lease->by_client);
         return 0;

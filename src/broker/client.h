@@ -17,9 +17,9 @@ struct request;
 #define CLIENT_LEASES_MAX 64
 
 /*
- * Requests are answered in order: while one waits (for a network to be made, for a list), nothing more is read. A
- * client that is to go is freed from the broker's `again` round and never within a call on it, so whoever holds a
- * client in a handler may go on using it.
+ * Requests are answered in order: while one waits (for a network to be made, for a list), nothing more is
+ * read. A client that is to go is freed from the broker's `again` round and never within a call on it, so
+ * whoever holds a client in a handler may go on using it.
  */
 struct client {
         struct list link; /* in broker->clients */
@@ -45,8 +45,8 @@ struct lease *client_find_lease(struct client *client, const struct network *net
 /* Makes a new lease the client's; -EDQUOT where it has as many as it may. */
 int client_take_lease(struct client *client, struct lease *lease, struct error *error);
 
-/* Answers the request that is being handled, whether it waited or not. Body and fds are borrowed; a NULL body, as where
- * memory was short, becomes an error 7. */
+/* Answers the request that is being handled, whether it waited or not. Body and fds are borrowed; a NULL
+ * body, as where memory was short, becomes an error 7. */
 void client_reply(struct client *client, json_t *body, const int *fds, size_t n_fds);
 void client_reply_error(struct client *client, enum code code, const char *format, ...)
         __attribute__((format(printf, 3, 4)));

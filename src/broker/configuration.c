@@ -57,15 +57,18 @@ static int choose_automatic(const struct definition *definition, const struct co
         const struct claim *evicted;
         r = subnet_pick(claims, &octet, &evicted);
         if (r < 0)
-                return error_set(error, r, "no free subnet: all of 192.168.%d.0/24 to 192.168.%d.0/24 overlap routes "
-                                 "of the host or other networks", SUBNET_FIRST, SUBNET_LAST);
+                return error_set(error, r,
+                                 "no free subnet: all of 192.168.%d.0/24 to 192.168.%d.0/24 overlap routes "
+                                 "of the host or other networks",
+                                 SUBNET_FIRST, SUBNET_LAST);
         choice->gateway = (192u << 24) | (168u << 16) | (octet << 8) | 1;
         if (*collision)
-                log_warning("network %s moves to 192.168.%u.0/24: its subnet collides with %s", definition->name,
-                            octet, collision);
+                log_warning("network %s moves to 192.168.%u.0/24: its subnet collides with %s",
+                            definition->name, octet, collision);
         if (evicted) {
-                log_warning("network %s takes 192.168.%u.0/24, which was remembered for network %s: no other subnet "
-                            "is free", definition->name, octet, evicted->holder);
+                log_warning("network %s takes 192.168.%u.0/24, which was remembered for network %s: no other "
+                            "subnet is free",
+                            definition->name, octet, evicted->holder);
                 installation_forget(context->installation, evicted->holder);
         }
         choice->remembered.gateway = choice->gateway;
@@ -112,17 +115,19 @@ static int choose_ipv6(const struct definition *definition, const struct configu
                 const struct claim *claim = claims_find(claims, &prefix);
                 if (!claim)
                         return 0;
-                return error_set(error, -EADDRINUSE, "the IPv6 prefix collides with %s", claim_format(claim, text));
+                return error_set(error, -EADDRINUSE, "the IPv6 prefix collides with %s",
+                                 claim_format(claim, text));
         }
         choice->prefix = definition->ipv6_prefix;
         if (prefix_overlaps(&prefix, &own))
-                return error_set(error, -EADDRINUSE, "%s: \"ipv6_prefix\" is the host's own towards its networks",
+                return error_set(error, -EADDRINUSE,
+                                 "%s: \"ipv6_prefix\" is the host's own towards its networks",
                                  definition->source);
         int r = check_configured(context, "ipv6_prefix", &prefix, claims, error);
         return r < 0 ? error_prefix(error, "%s", definition->source) : 0;
 }
 
-/* A failure to write is no reason not to have a network; it is one for it to have another subnet next time. */
+/* A failure to write is no reason not to have a network; it may then have another subnet next time. */
 static int remember(const struct definition *definition, const struct configuration_context *context,
                     const struct choice *choice) {
         struct error error = ERROR_INIT;
@@ -144,32 +149,34 @@ static json_t *reservations_json(const struct definition *definition) {
                 const struct reservation *reservation = &definition->reservations[i];
                 char mac[MAC_TEXT_SIZE], address[INET_ADDRSTRLEN];
 
-                json_array_append_new(array, json_pack("{ss ss ss*}", "mac", mac_format(&reservation->mac, mac),
-                                                       "address", ipv4_format(reservation->address, address),
-                                                       "name", *reservation->name ? reservation->name : NULL));
+                json_array_append_new(array,
+                                      json_pack("{ss ss ss*}", "mac", mac_format(&reservation->mac, mac),
+                                                "address", ipv4_format(reservation->address, address), "name",
+                                                *reservation->name ? reservation->name : NULL));
         }
         return array;
 }
 
 static json_t *configuration_json(const struct definition *d, const struct configuration_context *context,
                                   const struct choice *choice) {
-        char gateway[INET_ADDRSTRLEN], mask[INET_ADDRSTRLEN], prefix[INET6_ADDRSTRLEN] = "", host[INET6_ADDRSTRLEN];
+        char gateway[INET_ADDRSTRLEN], mask[INET_ADDRSTRLEN], prefix[INET6_ADDRSTRLEN] = "",
+                                                              host[INET6_ADDRSTRLEN];
         struct in6_addr host_address = installation_host(context->installation);
         uint64_t idle = d->has_idle_timeout ? d->idle_timeout : context->idle_timeout;
 
         if (choice->ipv6)
                 ipv6_format(&choice->prefix, prefix);
-        return json_pack(
-                "{ss ss ss sb ss ss ss ss ss ss si si sb sb sb sb sb sb so sI si ss}", "command", "configure", "name",
-                d->name, "mode", definition_mode_name(d->mode), "system", context->system, "runtime_directory",
-                context->runtime_directory, "state_directory", context->state_directory, "gateway",
-                ipv4_format(choice->gateway, gateway), "mask",
-                ipv4_format(ipv4_length_mask(choice->mask_length), mask), "ipv6_prefix", prefix, "host_ipv6",
-                ipv6_format(&host_address, host), "index", (int)choice->remembered.index, "mtu", (int)d->mtu, "dhcp",
-                d->dhcp, "dns", d->dns, "nat44", d->nat44, "nat66", d->nat66, "router_advertisement",
-                d->router_advertisement, "anti_spoofing", d->anti_spoofing, "dhcp_reservations",
-                reservations_json(d), "idle_timeout_ms", (json_int_t)idle * 1000, "max_interfaces_per_user",
-                USER_INTERFACES_MAX, "key", context->installation->key);
+        return json_pack("{ss ss ss sb ss ss ss ss ss ss si si sb sb sb sb sb sb so sI si ss}", "command",
+                         "configure", "name", d->name, "mode", definition_mode_name(d->mode), "system",
+                         context->system, "runtime_directory", context->runtime_directory, "state_directory",
+                         context->state_directory, "gateway", ipv4_format(choice->gateway, gateway), "mask",
+                         ipv4_format(ipv4_length_mask(choice->mask_length), mask), "ipv6_prefix", prefix,
+                         "host_ipv6", ipv6_format(&host_address, host), "index",
+                         (int)choice->remembered.index, "mtu", (int)d->mtu, "dhcp", d->dhcp, "dns", d->dns,
+                         "nat44", d->nat44, "nat66", d->nat66, "router_advertisement",
+                         d->router_advertisement, "anti_spoofing", d->anti_spoofing, "dhcp_reservations",
+                         reservations_json(d), "idle_timeout_ms", (json_int_t)idle * 1000,
+                         "max_interfaces_per_user", USER_INTERFACES_MAX, "key", context->installation->key);
 }
 
 int configuration_resolve(const struct definition *definition, const struct configuration_context *context,

@@ -1,4 +1,5 @@
-/* Configuration: a definition with all that it leaves open decided: the message that configures a network's process. */
+/* Configuration: a definition with all that it leaves open decided: the message that configures a network's
+ * process. */
 #pragma once
 
 #include <jansson.h>
@@ -18,8 +19,9 @@ struct configuration_context {
 };
 
 /*
- * `live` holds what the live networks have (CLAIM_LIVE). The host's routes and what is remembered are added here.
- * *ret is the body of `configure`. 0, or -errno with the reason: -EADDRINUSE where a subnet is taken or none is free.
+ * `live` holds what the live networks have (CLAIM_LIVE). The host's routes and what is remembered are added
+ * here. *ret is the body of `configure`. 0, or -errno with the reason: -EADDRINUSE where a subnet is taken or
+ * none is free.
  */
 int configuration_resolve(const struct definition *definition, const struct configuration_context *context,
                           struct claims *live, json_t **ret, struct error *error);

@@ -1,6 +1,6 @@
 /*
- * Members are taken apart one by one by a table, and what several members must agree on is checked at the end. Each
- * complaint names the line of the member that it is about.
+ * Members are taken apart one by one by a table, and what several members must agree on is checked at the
+ * end. Each complaint names the line of the member that it is about.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -49,7 +49,8 @@ __attribute__((format(printf, 3, 4))) static int complain(struct parse *p, const
 
 static int parse_description(struct parse *p, const char *key, json_t *value) {
         if (!json_is_string(value) || json_string_length(value) > 256)
-                return complain(p, SPOT("description"), "\"description\" must be a text of at most 256 bytes");
+                return complain(p, SPOT("description"),
+                                "\"description\" must be a text of at most 256 bytes");
         p->definition->description = strdup(json_string_value(value));
         return p->definition->description ? 0 : -ENOMEM;
 }
@@ -79,8 +80,10 @@ static int parse_boolean(struct parse *p, const char *key, json_t *value) {
 static int parse_number(struct parse *p, const char *key, json_t *value, json_int_t min, json_int_t max,
                         unsigned *ret) {
         if (!json_is_integer(value) || json_integer_value(value) < min || json_integer_value(value) > max)
-                return complain(p, SPOT(key), "\"%s\" must be an integer from %" JSON_INTEGER_FORMAT " to %"
-                                JSON_INTEGER_FORMAT, key, min, max);
+                return complain(p, SPOT(key),
+                                "\"%s\" must be an integer from %" JSON_INTEGER_FORMAT
+                                " to %" JSON_INTEGER_FORMAT,
+                                key, min, max);
         *ret = (unsigned)json_integer_value(value);
         return 0;
 }
@@ -103,11 +106,14 @@ static int parse_subnet(struct parse *p, const char *key, json_t *value) {
         const char *text = json_string_value(value);
 
         if (!text || ipv4_parse(text, &p->definition->gateway) < 0)
-                return complain(p, SPOT(key), "\"subnet\" must be the gateway's IPv4 address, such as "
+                return complain(p, SPOT(key),
+                                "\"subnet\" must be the gateway's IPv4 address, such as "
                                 "\"192.168.200.1\"");
         if (!is_ordinary_ipv4(p->definition->gateway))
-                return complain(p, SPOT(key), "\"subnet\": %s is a loopback, link-local, multicast or reserved "
-                                "address", text);
+                return complain(p, SPOT(key),
+                                "\"subnet\": %s is a loopback, link-local, multicast or "
+                                "reserved address",
+                                text);
         return 0;
 }
 
@@ -144,11 +150,14 @@ static int parse_ipv6_prefix(struct parse *p, const char *key, json_t *value) {
                 *slash++ = 0;
         if (ipv6_parse(address, prefix) < 0 || (slash && !text_equal(slash, "64")) ||
             memcmp(&prefix->s6_addr[8], &no_host, 8) != 0)
-                return complain(p, SPOT(key), "\"ipv6_prefix\": %s is no /64 prefix, such as "
-                                "\"fd12:3456:789a:1::\"", text);
+                return complain(p, SPOT(key),
+                                "\"ipv6_prefix\": %s is no /64 prefix, such as "
+                                "\"fd12:3456:789a:1::\"",
+                                text);
         if (IN6_IS_ADDR_MULTICAST(prefix) || IN6_IS_ADDR_LINKLOCAL(prefix) ||
             memcmp(prefix, &no_host, 8) == 0)
-                return complain(p, SPOT(key), "\"ipv6_prefix\": %s is loopback, link-local or multicast", text);
+                return complain(p, SPOT(key), "\"ipv6_prefix\": %s is loopback, link-local or multicast",
+                                text);
         p->definition->ipv6 = IPV6_FIXED;
         return 0;
 }
@@ -160,7 +169,8 @@ static int parse_reservation_member(struct parse *p, size_t i, const char *key, 
 
         if (text_equal(key, "mac")) {
                 if (!text || mac_parse(text, &reservation->mac) < 0 || !mac_is_unicast(&reservation->mac))
-                        return complain(p, spot, "\"mac\" must be a unicast MAC address, such as "
+                        return complain(p, spot,
+                                        "\"mac\" must be a unicast MAC address, such as "
                                         "\"52:54:00:12:34:56\"");
         } else if (text_equal(key, "address")) {
                 if (!text || ipv4_parse(text, &reservation->address) < 0)
@@ -179,7 +189,8 @@ static int parse_reservation(struct parse *p, size_t i, json_t *object, struct r
         json_t *value;
 
         if (!json_is_object(object))
-                return complain(p, SPOT_ELEMENT("dhcp_reservations", i, NULL), "a reservation must be an object");
+                return complain(p, SPOT_ELEMENT("dhcp_reservations", i, NULL),
+                                "a reservation must be an object");
         json_object_foreach(object, key, value) {
                 int r = parse_reservation_member(p, i, key, value, reservation);
                 if (r < 0)
@@ -218,7 +229,8 @@ static int parse_account(struct parse *p, const char *kind, size_t i, json_t *va
         const char *text = json_string_value(value);
         int r;
 
-        if (json_is_integer(value) && json_integer_value(value) >= 0 && json_integer_value(value) < UINT32_MAX) {
+        if (json_is_integer(value) && json_integer_value(value) >= 0 &&
+            json_integer_value(value) < UINT32_MAX) {
                 *ret = (unsigned)json_integer_value(value);
                 return 0;
         }
@@ -226,7 +238,8 @@ static int parse_account(struct parse *p, const char *kind, size_t i, json_t *va
                 return complain(p, spot, "\"%s\": element %zu is no name and no numeric id", kind, i + 1);
         r = account_find(text, group, ret);
         if (r == -ENOENT)
-                return complain(p, spot, "\"%s\": there is no %s \"%.64s\"", kind, group ? "group" : "user", text);
+                return complain(p, spot, "\"%s\": there is no %s \"%.64s\"", kind, group ? "group" : "user",
+                                text);
         if (r < 0)
                 return complain(p, spot, "\"%s\": cannot look up \"%.64s\": %s", kind, text, strerror(-r));
         return 0;
@@ -237,8 +250,10 @@ static int parse_accounts(struct parse *p, const char *kind, json_t *array, unsi
         size_t i;
 
         if (!json_is_array(array) || json_array_size(array) > 256)
-                return complain(p, SPOT_MEMBER("allow", kind), "\"%s\" must be an array of at most 256 names or "
-                                "numeric ids", kind);
+                return complain(p, SPOT_MEMBER("allow", kind),
+                                "\"%s\" must be an array of at most 256 names "
+                                "or numeric ids",
+                                kind);
         *ret = calloc(json_array_size(array) + 1, sizeof(**ret));
         if (!*ret)
                 return -ENOMEM;
@@ -270,7 +285,8 @@ static int parse_allow(struct parse *p, const char *key, json_t *value) {
                 else if (text_equal(kind, "groups"))
                         r = parse_accounts(p, kind, member, &allow->gids, &allow->n_gids);
                 else
-                        r = complain(p, SPOT_MEMBER("allow", kind), "unknown key \"%.64s\" in \"allow\"", kind);
+                        r = complain(p, SPOT_MEMBER("allow", kind), "unknown key \"%.64s\" in \"allow\"",
+                                     kind);
                 if (r < 0)
                         return r;
         }
@@ -297,8 +313,10 @@ static int check_subnet(struct parse *p) {
         if (!d->gateway)
                 return complain(p, SPOT("mask"), "\"mask\" needs \"subnet\"");
         if (host == 0 || host == ~mask)
-                return complain(p, SPOT("subnet"), "\"subnet\" must be the gateway's address, and %s is the "
-                                "%s address of its subnet", json_string_value(json_object_get(p->root, "subnet")),
+                return complain(p, SPOT("subnet"),
+                                "\"subnet\" must be the gateway's address, and %s is "
+                                "the %s address of its subnet",
+                                json_string_value(json_object_get(p->root, "subnet")),
                                 host == 0 ? "first" : "broadcast");
         return 0;
 }
@@ -310,12 +328,14 @@ static int check_reservation(struct parse *p, size_t i) {
         const struct spot *address = SPOT_ELEMENT("dhcp_reservations", i, "address");
 
         if (!d->gateway)
-                return complain(p, address, "a reservation needs \"subnet\" and \"mask\": an automatic subnet can "
-                                "change");
+                return complain(p, address,
+                                "a reservation needs \"subnet\" and \"mask\": an automatic "
+                                "subnet can change");
         if ((reservation->address ^ d->gateway) & mask)
                 return complain(p, address, "\"address\" is not in the subnet");
         if (host == 0 || host == ~mask)
-                return complain(p, address, "\"address\" is the first or the broadcast address of the subnet");
+                return complain(p, address,
+                                "\"address\" is the first or the broadcast address of the subnet");
         if (reservation->address == d->gateway)
                 return complain(p, address, "\"address\" is the gateway's");
 
@@ -341,7 +361,8 @@ static int check(struct parse *p) {
         for (size_t i = 0; r == 0 && i < d->n_reservations; i++)
                 r = check_reservation(p, i);
         if (r == 0 && d->mode == MODE_HOST && (d->nat44 || d->nat66))
-                r = complain(p, SPOT(d->nat44 ? "nat44" : "nat66"), "a network of mode \"host\" leads nowhere, so "
+                r = complain(p, SPOT(d->nat44 ? "nat44" : "nat66"),
+                             "a network of mode \"host\" leads nowhere, so "
                              "there is nothing to translate");
         return r;
 }
@@ -375,8 +396,8 @@ static int parse_members(struct parse *p) {
 
                 while (i < ARRAY_SIZE(members) && !text_equal(key, members[i].key))
                         i++;
-                int r = i < ARRAY_SIZE(members) ? members[i].parse(p, key, value) :
-                                                  complain(p, SPOT(key), "unknown key \"%.64s\"", key);
+                int r = i < ARRAY_SIZE(members) ? members[i].parse(p, key, value)
+                                                : complain(p, SPOT(key), "unknown key \"%.64s\"", key);
                 if (r < 0)
                         return r;
         }

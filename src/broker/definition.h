@@ -65,9 +65,9 @@ int definition_built_in(const char *name, enum definition_mode *ret);
 const char *definition_built_in_description(enum definition_mode mode);
 
 /*
- * Reads a file's text. What it does not say is as in the built-in network of that name, or in `shared`. An error is
- * -EINVAL with a text "SOURCE:LINE: reason". User and group names are looked up here, so that a wrong one is an error
- * with its line.
+ * Reads a file's text. What it does not say is as in the built-in network of that name, or in `shared`. An
+ * error is -EINVAL with a text "SOURCE:LINE: reason". User and group names are looked up here, so that a
+ * wrong one is an error with its line.
  */
 int definition_parse(const char *name, const char *source, const char *text, size_t size,
                      struct definition **ret, struct error *error);

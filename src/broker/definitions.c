@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "broker/message.h"
 
 #define SUFFIX ".json"
 #define BUILT_IN "built in"
@@ -29,7 +30,8 @@ int definitions_find(const char *directory, const char *name, struct definition 
         if (r == 0)
                 return definition_parse(name, path, text, size, ret, error);
         if (r == -EFBIG)
-                return error_set(error, r, "%s:1: the file is larger than %d KiB", path, DEFINITION_FILE_MAX / 1024);
+                return error_set(error, r, "%s:1: the file is larger than %d KiB", path,
+                                 DEFINITION_FILE_MAX / 1024);
         if (r != -ENOENT && r != -ENOTDIR)
                 return error_set(error, r, "%s:1: cannot read the file: %s", path, strerror(-r));
 
@@ -43,7 +45,8 @@ int definitions_find(const char *directory, const char *name, struct definition 
 static const char *description(const struct definition *definition) {
         if (definition->description)
                 return definition->description;
-        return text_equal(definition->source, BUILT_IN) ? definition_built_in_description(definition->mode) : "";
+        return text_equal(definition->source, BUILT_IN) ? definition_built_in_description(definition->mode)
+                                                        : "";
 }
 
 /* One entry of the list; nothing where nobody defines the name. */
@@ -55,13 +58,16 @@ static int list_one(const char *directory, const char *name, json_t *list) {
         int r = definitions_find(directory, name, &definition, &error);
         if (r == -ENOENT)
                 return 0;
-        if (r == 0)
-                entry = json_pack("{ss ss ss ss}", "name", name, "mode", definition_mode_name(definition->mode),
-                                  "source", definition->source, "description",
-                                  description(definition));
-        else
-                entry = json_pack("{ss so ss}", "name", name, "source",
-                                  json_sprintf("%s/%s" SUFFIX, directory, name), "error", error_text(&error, r));
+        if (r == 0) {
+                entry = json_pack("{ss ss so ss}", "name", name, "mode",
+                                  definition_mode_name(definition->mode), "source",
+                                  message_json(definition->source), "description", description(definition));
+        } else {
+                _cleanup_free_ char *path = text_format("%s/%s" SUFFIX, directory, name);
+
+                entry = json_pack("{ss so so}", "name", name, "source", message_json(path ?: "?"), "error",
+                                  message_json(error_text(&error, r)));
+        }
         return json_array_append_new(list, entry);
 }
 

@@ -27,11 +27,15 @@ static int check_owner(const char *path, struct error *error) {
         if (stat(path, &status) < 0)
                 return error_errno(error, -errno, "%s", path);
         if (status.st_uid != geteuid())
-                return error_set(error, -EPERM, "%s belongs to uid %u: the socket must be in a directory of the broker's "
-                                 "own", path, status.st_uid);
+                return error_set(error, -EPERM,
+                                 "%s belongs to uid %u: the socket must be in a directory of the "
+                                 "broker's own",
+                                 path, status.st_uid);
         if (status.st_mode & (S_IWGRP | S_IWOTH))
-                return error_set(error, -EPERM, "others can write to %s: the socket must be in a directory of the "
-                                 "broker's own", path);
+                return error_set(error, -EPERM,
+                                 "others can write to %s: the socket must be in a directory of the "
+                                 "broker's own",
+                                 path);
         return 0;
 }
 
@@ -62,7 +66,8 @@ int directories_init(struct directories *ret, const struct options *options, str
         if (!d.runtime)
                 return error_set(error, -ENOMEM, "out of memory");
 
-        /* The system's clients must get through to the socket, and dnsmasq, a user of its own there, to its files. */
+        /* The system's clients must get through to the socket, and dnsmasq, a user of its own there, to its
+         * files. */
         r = file_make_directory(d.runtime, options->system ? 0755 : 0700, error);
         if (r < 0)
                 return r;
@@ -135,7 +140,8 @@ char *directories_find_network_program(const struct options *options, struct err
         if (!found)
                 found = find_in(BERTH_LIBEXECDIR, NETWORK_PROGRAM);
         if (!found)
-                error_set(error, -ENOENT, "there is no " NETWORK_PROGRAM " beside berthd or in " BERTH_LIBEXECDIR
+                error_set(error, -ENOENT,
+                          "there is no " NETWORK_PROGRAM " beside berthd or in " BERTH_LIBEXECDIR
                           ": install it, or name it with --network-program or BERTH_NETWORK");
         return found;
 }

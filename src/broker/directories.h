@@ -21,8 +21,8 @@ int directories_init(struct directories *ret, const struct options *options, str
 /* Also ends the lock. */
 void directories_deinit(struct directories *directories);
 
-/* Locks the runtime directory, for the life of the broker: two in one would fight over networks and socket. A broker
- * that is just ending is waited for. -EALREADY where another one runs. */
+/* Locks the runtime directory, for the life of the broker: two in one would fight over networks and socket. A
+ * broker that is just ending is waited for. -EALREADY where another one runs. */
 int directories_lock(struct directories *directories, struct error *error);
 
 /* The program berth-network: a new string, or NULL with a text. */

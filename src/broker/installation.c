@@ -99,8 +99,8 @@ static void set_aside(const char *path, const struct error *reason) {
         _cleanup_free_ char *aside = text_format("%s.corrupt-%lld", path, (long long)time(NULL));
 
         if (aside && rename(path, aside) == 0)
-                log_warning("%s: %s; it is now %s, and networks get new addresses", path, error_text(reason, 0),
-                            aside);
+                log_warning("%s: %s; it is now %s, and networks get new addresses", path,
+                            error_text(reason, 0), aside);
         else
                 log_warning("%s: %s; networks get new addresses", path, error_text(reason, 0));
 }
@@ -155,8 +155,8 @@ int installation_remember(struct installation *installation, const char *name,
                           const struct remembered *remembered) {
         char gateway[INET_ADDRSTRLEN];
         json_t *entry = json_pack("{s:s*, s:i}", "subnet",
-                                  remembered->gateway ? ipv4_format(remembered->gateway, gateway) : NULL, "index",
-                                  (int)remembered->index);
+                                  remembered->gateway ? ipv4_format(remembered->gateway, gateway) : NULL,
+                                  "index", (int)remembered->index);
 
         return json_object_set_new(installation->networks, name, entry) < 0 ? -ENOMEM : 0;
 }
@@ -170,8 +170,8 @@ int installation_save(const struct installation *installation, struct error *err
         char ula[sizeof("fd00:0000:0000")];
 
         snprintf(ula, sizeof(ula), "%02x%02x:%02x%02x:%02x%02x", a[0], a[1], a[2], a[3], a[4], a[5]);
-        json_auto_t *root = json_pack("{ss ss sO}", "ula", ula, "key", installation->key,
-                                                         "networks", installation->networks);
+        json_auto_t *root = json_pack("{ss ss sO}", "ula", ula, "key", installation->key, "networks",
+                                      installation->networks);
         _cleanup_free_ char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
         if (!text)
                 return -ENOMEM;

@@ -7,7 +7,8 @@
 
 #include "base/fd.h"
 
-struct lease *lease_new(uint64_t id, struct network *network, struct user *user, pid_t pid, const char *program) {
+struct lease *lease_new(uint64_t id, struct network *network, struct user *user, pid_t pid,
+                        const char *program) {
         struct lease *lease = calloc(1, sizeof(*lease));
 
         if (!lease)
@@ -55,8 +56,8 @@ size_t lease_sweep(struct lease *lease) {
 int lease_add_handle(struct lease *lease, int consume_fd, struct error *error) {
         _cleanup_fd_ int fd = consume_fd;
 
-        /* A client may acquire again and again and close what it got: so look before taking more room, and take enough
-         * that looking stays rare. */
+        /* A client may acquire again and again and close what it got: so look before taking more room, and
+         * take enough that looking stays rare. */
         if (lease->n_handles == lease->room && lease_sweep(lease) > lease->room / 2) {
                 size_t room = 2 * lease->room;
                 int *handles = reallocarray(lease->handles, room, sizeof(*handles));

@@ -14,8 +14,8 @@ struct client;
 struct network;
 
 /*
- * A handle is a socket pair: the client has one end, the network's process the other, and the broker a copy of the
- * latter, so that it can give it to a replacement of that process without the client noticing.
+ * A handle is a socket pair: the client has one end, the network's process the other, and the broker a copy
+ * of the latter, so that it can give it to a replacement of that process without the client noticing.
  */
 struct lease {
         struct list by_network;
@@ -31,7 +31,8 @@ struct lease {
 };
 
 /* A lease without handles, in no list. NULL when memory is short. */
-struct lease *lease_new(uint64_t id, struct network *network, struct user *user, pid_t pid, const char *program);
+struct lease *lease_new(uint64_t id, struct network *network, struct user *user, pid_t pid,
+                        const char *program);
 /* Leaves its lists and closes its copies of the handles. NULL is fine. Returns NULL. */
 struct lease *lease_free(struct lease *lease);
 

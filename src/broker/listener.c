@@ -85,7 +85,8 @@ int listener_new(struct listener **ret, struct loop *loop, const char *path, mod
         return 0;
 }
 
-int listener_new_activated(struct listener **ret, struct loop *loop, int consume_fd, listener_fn fn, void *data) {
+int listener_new_activated(struct listener **ret, struct loop *loop, int consume_fd, listener_fn fn,
+                           void *data) {
         _cleanup_fd_ int fd = consume_fd;
 
         int r = fd_set_nonblock(fd, true);
@@ -169,8 +170,9 @@ unsigned listener_close(struct listener *listener) {
         if (!listener->path)
                 return 0;
 
-        /* After the shutdown a connect is refused, and what was queued before can still be accepted: the kernel does
-         * both under the socket's lock (unix_stream_connect, unix_accept). So there is no moment between. */
+        /* After the shutdown a connect is refused, and what was queued before can still be accepted: the
+         * kernel does both under the socket's lock (unix_stream_connect, unix_accept). So there is no moment
+         * between. */
         unlink_own(listener);
         shutdown(listener->fd, SHUT_RDWR);
         for (;;) {

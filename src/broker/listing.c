@@ -55,7 +55,8 @@ static int on_deadline(struct source *source, void *data) {
         for (size_t i = 0; i < listing->n_parts; i++)
                 if (!list_empty(&listing->parts[i].query.link)) {
                         list_unlink(&listing->parts[i].query.link);
-                        fill_part(&listing->parts[i], NULL, "the network's process did not answer within a second");
+                        fill_part(&listing->parts[i], NULL,
+                                  "the network's process did not answer within a second");
                 }
         finish_if_complete(listing);
         return 0;

@@ -12,8 +12,9 @@ struct listing;
 typedef void (*listing_fn)(void *data, json_t *networks);
 
 /*
- * Asks the networks that the peer may use, or the one called `name` alone. fn is called once, perhaps before this
- * returns; *ret is set before, and is the caller's to free, in fn too. 0 or -ENOMEM (fn is not called then).
+ * Asks the networks that the peer may use, or the one called `name` alone. fn is called once, perhaps before
+ * this returns; *ret is set before, and is the caller's to free, in fn too. 0 or -ENOMEM (fn is not called
+ * then).
  */
 int listing_start(struct broker *broker, const struct peer *peer, const char *name, listing_fn fn, void *data,
                   struct listing **ret);

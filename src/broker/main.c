@@ -110,7 +110,8 @@ static int settle_fds(void) {
                         return -errno;
         } while (fd <= 2 && fcntl(fd, F_SETFD, 0) == 0);
         fd_close(fd);
-        return close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0 && errno != ENOSYS && errno != EINVAL ? -errno : 0;
+        return close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0 && errno != ENOSYS && errno != EINVAL ? -errno
+                                                                                                  : 0;
 }
 
 static void on_adopted(void *data) {
@@ -223,9 +224,10 @@ int main(int argc, char **argv) {
         r = settle_fds();
         if (r == 0) {
                 program.activated = activation_take_socket();
-                r = program.activated == -EINVAL ?
-                            error_set(&error, -EINVAL, "started with something other than one listening Unix socket") :
-                            start(&program, &error);
+                r = program.activated == -EINVAL
+                            ? error_set(&error, -EINVAL,
+                                        "started with something other than one listening Unix socket")
+                            : start(&program, &error);
         }
         if (r < 0) {
                 log_error("%s", error_text(&error, r));

@@ -39,7 +39,8 @@ static int remember_adopted(struct network *network, struct error *error) {
                 return r;
         if (installation_find(installation, network->name, &remembered) == 0)
                 return 0;
-        if (network->definition && !network->definition->gateway && ipv4_parse(gateway, &remembered.gateway) < 0)
+        if (network->definition && !network->definition->gateway &&
+            ipv4_parse(gateway, &remembered.gateway) < 0)
                 return error_set(error, -EINVAL, "\"gateway\" is no IPv4 address");
         remembered.index = (unsigned)index;
         r = installation_remember(installation, network->name, &remembered);
@@ -160,7 +161,7 @@ static int on_lease_ended(struct network *network, struct wire_message *message,
         if (r < 0)
                 return r;
 
-        /* A handle that is still open has crossed this message on its way: the lease has begun anew with it. */
+        /* A handle that is still open crossed this message on its way: the lease has begun anew. */
         struct lease *lease = find_lease(network, id);
         if (lease && lease_sweep(lease) == 0)
                 lease_free(lease);
@@ -176,7 +177,8 @@ static int on_idle(struct network *network, struct wire_message *message, struct
         int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), true, error);
         if (r < 0)
                 return r;
-        if (network->state == NETWORK_RUNNING && network->leases_sent <= received && list_empty(&network->leases)) {
+        if (network->state == NETWORK_RUNNING && network->leases_sent <= received &&
+            list_empty(&network->leases)) {
                 log_info("network %s is removed: nobody uses it", network->name);
                 network_retire(network);
         }
@@ -206,12 +208,8 @@ void network_message(void *data, struct wire_message *message) {
                 const char *command;
                 int (*fn)(struct network *network, struct wire_message *message, struct error *error);
         } commands[] = {
-                { "ready", on_ready },
-                { "failed", on_failed },
-                { "lease", on_lease },
-                { "synced", on_synced },
-                { "lease_ended", on_lease_ended },
-                { "idle", on_idle },
+                { "ready", on_ready },     { "failed", on_failed },           { "lease", on_lease },
+                { "synced", on_synced },   { "lease_ended", on_lease_ended }, { "idle", on_idle },
                 { "listing", on_listing },
         };
         struct network *network = data;

@@ -3,5 +3,6 @@
 
 #include "wire/wire.h"
 
-/* For struct worker_events; data is the network. A message that breaks the protocol costs the process its life. */
+/* For struct worker_events; data is the network. A message that breaks the protocol costs the process its
+ * life. */
 void network_message(void *data, struct wire_message *message);

@@ -102,9 +102,11 @@ static unsigned count_death(struct network *network) {
         uint64_t now = loop_now();
         unsigned n = 0;
 
-        memmove(&network->deaths[1], &network->deaths[0], sizeof(network->deaths) - sizeof(network->deaths[0]));
+        memmove(&network->deaths[1], &network->deaths[0],
+                sizeof(network->deaths) - sizeof(network->deaths[0]));
         network->deaths[0] = now;
-        while (n < NETWORK_DEATHS_MAX && network->deaths[n] && now - network->deaths[n] < NETWORK_DEATHS_WINDOW)
+        while (n < NETWORK_DEATHS_MAX && network->deaths[n] &&
+               now - network->deaths[n] < NETWORK_DEATHS_WINDOW)
                 n++;
         return n;
 }
@@ -112,9 +114,11 @@ static unsigned count_death(struct network *network) {
 static void restart_later(struct network *network, const char *how) {
         unsigned deaths = count_death(network);
 
-        if (deaths >= NETWORK_DEATHS_MAX) {
-                log_error("network %s: its process %s, for the %uth time within %u s; the network is given up",
-                          network->name, how, deaths, NETWORK_DEATHS_WINDOW / 1000000);
+        if (network->state == NETWORK_RESTARTING)
+                network->attempts++;
+        if (deaths >= NETWORK_DEATHS_MAX || network->attempts >= NETWORK_DEATHS_MAX) {
+                log_error("network %s: its process %s, and has ended too often; the network is given up",
+                          network->name, how);
                 gone(network, NETWORK_GONE, NULL);
                 return;
         }
@@ -128,9 +132,9 @@ static void on_worker_ended(void *data, const char *how) {
 
         network->worker = worker_free(network->worker);
         if (network->state == NETWORK_STARTING) {
-                _cleanup_free_ char *message =
-                        text_format("berth-network %s before network \"%s\" was usable; see the broker's log", how,
-                                    network->name);
+                _cleanup_free_ char *message = text_format(
+                        "berth-network %s before network \"%s\" was usable; see the broker's log", how,
+                        network->name);
 
                 log_error("network %s: its process %s before it was usable", network->name, how);
                 gone(network, NETWORK_FAILED, message ? message : "out of memory");
@@ -152,7 +156,7 @@ static int start_worker(struct network *network, struct error *error) {
         if (r < 0)
                 return r;
         r = worker_spawn(&network->worker, broker->loop, broker->settings.network_program, network->name,
-                             &worker_events, network, error);
+                         &worker_events, network, error);
         if (r < 0)
                 return r;
         network->leases_sent = 0;
@@ -166,9 +170,9 @@ static int on_timer(struct source *source, void *data) {
         struct error error = ERROR_INIT;
 
         if (network->worker) {
-                worker_kill(network->worker, network->state == NETWORK_STOPPING ?
-                                                     "it did not clean up in time" :
-                                                     "it was not ready in time");
+                worker_kill(network->worker, network->state == NETWORK_STOPPING
+                                                     ? "it did not clean up in time"
+                                                     : "it was not ready in time");
                 return 0;
         }
         if (start_worker(network, &error) < 0)
@@ -177,9 +181,9 @@ static int on_timer(struct source *source, void *data) {
 }
 
 static void send_handle(struct network *network, const struct lease *lease, int handle) {
-        json_auto_t *body =
-                json_pack("{ss sI sI sI ss}", "command", "lease", "lease", (json_int_t)lease->id, "uid",
-                          (json_int_t)lease->user->uid, "pid", (json_int_t)lease->pid, "program", lease->program);
+        json_auto_t *body = json_pack("{ss sI sI sI ss}", "command", "lease", "lease", (json_int_t)lease->id,
+                                      "uid", (json_int_t)lease->user->uid, "pid", (json_int_t)lease->pid,
+                                      "program", lease->program);
 
         network->leases_sent++;
         worker_send(network->worker, body, &handle, 1);
@@ -191,7 +195,8 @@ static void send_end(struct network *network, uint64_t id) {
         worker_send(network->worker, body, NULL, 0);
 }
 
-/* What a new process cannot know: which leases there are, and which of those that its forerunner knew are no more. */
+/* What a new process cannot know: which leases there are, and which of those that its forerunner knew are no
+ * more. */
 static void resend(struct network *network) {
         for (size_t i = 0; i < network->n_ended; i++)
                 send_end(network, network->ended[i]);
@@ -207,6 +212,7 @@ void network_set_ready(struct network *network) {
         bool restarted = network->state == NETWORK_RESTARTING;
 
         source_disarm(network->timer);
+        network->attempts = 0;
         network->adopted = false;
         network->state = NETWORK_RUNNING;
         log_info("network %s is running (pid %d)%s", network->name, worker_pid(network->worker),
@@ -265,7 +271,8 @@ int network_add_handle(struct network *network, struct lease *lease, int *ret_fd
 static void keep_ended(struct network *network, uint64_t id) {
         if (network->state == NETWORK_RUNNING && network->n_ended == ENDED_KEPT) {
                 network->n_ended /= 2;
-                memmove(network->ended, network->ended + ENDED_KEPT / 2, network->n_ended * sizeof(*network->ended));
+                memmove(network->ended, network->ended + ENDED_KEPT / 2,
+                        network->n_ended * sizeof(*network->ended));
         }
         if (network->n_ended == network->ended_room) {
                 size_t room = network->ended_room ? 2 * network->ended_room : 8;
@@ -321,8 +328,8 @@ static struct network *allocate(struct broker *broker, const char *name, struct 
 int network_new(struct broker *broker, struct definition *consume_definition, json_t *consume_configuration,
                 struct user *user, struct network **ret, struct error *error) {
         json_auto_t *configuration = consume_configuration;
-        _cleanup_(network_freep) struct network *network =
-                allocate(broker, consume_definition->name, consume_definition);
+        _cleanup_(network_freep) struct network *network = allocate(broker, consume_definition->name,
+                                                                    consume_definition);
         int r;
 
         if (!network) {
@@ -408,12 +415,13 @@ json_t *network_describe(const struct network *network) {
         json_t *clients = json_array();
 
         list_for_each(struct lease, lease, &network->leases, by_network)
-                json_array_append_new(clients, json_pack("{sI sI sI ss sb}", "lease", (json_int_t)lease->id, "uid",
-                                                         (json_int_t)lease->user->uid, "pid", (json_int_t)lease->pid,
-                                                         "program", lease->program, "connected",
-                                                         lease->client != NULL));
+                json_array_append_new(clients, json_pack("{sI sI sI ss sb}", "lease", (json_int_t)lease->id,
+                                                         "uid", (json_int_t)lease->user->uid, "pid",
+                                                         (json_int_t)lease->pid, "program", lease->program,
+                                                         "connected", lease->client != NULL));
         if (!network->facts && network->definition)
-                json_object_set_new(object, "mode", json_string(definition_mode_name(network->definition->mode)));
+                json_object_set_new(object, "mode",
+                                    json_string(definition_mode_name(network->definition->mode)));
         json_object_set_new(object, "name", json_string(network->name));
         json_object_set_new(object, "state", json_string(state_name(network->state)));
         if (network->worker)
@@ -432,8 +440,7 @@ bool network_ask(struct network *network, struct network_query *query) {
         query->serial = network->broker->next_serial++;
         list_append(&network->queries, &query->link);
 
-        json_auto_t *body =
-                json_pack("{ss sI}", "command", "list", "serial", (json_int_t)query->serial);
+        json_auto_t *body = json_pack("{ss sI}", "command", "list", "serial", (json_int_t)query->serial);
         worker_send(network->worker, body, NULL, 0);
         return true;
 }

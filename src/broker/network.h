@@ -48,7 +48,8 @@ struct network_query {
         void (*fn)(struct network_query *query, json_t *listing, const char *why);
 };
 
-#define NETWORK_DEATHS_MAX 5 /* this many within NETWORK_DEATHS_WINDOW and it is given up */
+#define NETWORK_DEATHS_MAX                                                                                   \
+        5 /* this many within NETWORK_DEATHS_WINDOW, or in a row without success: given up */
 #define NETWORK_DEATHS_WINDOW 10000000 /* microseconds */
 
 struct network {
@@ -68,23 +69,26 @@ struct network {
         struct worker *worker; /* NULL between two of them */
         uint64_t leases_sent; /* `lease` messages to this worker: the other side of `idle` */
         struct list leases;
-        /* Leases that were ended by a message which the worker may have been too dead to read: told to the next. */
+        /* Leases that were ended by a message which the worker may have been too dead to read: told to the
+         * next. */
         uint64_t *ended;
         size_t n_ended, ended_room;
 
         struct list waiters, queries;
         struct source *timer; /* the deadline, or the pause before a new worker, of the state */
         uint64_t deaths[NETWORK_DEATHS_MAX]; /* the last times that a worker ended unasked, newest first */
+        unsigned attempts; /* workers in a row that ended before they were ready */
 };
 
 /*
- * Makes its directories and starts its process. Definition, configuration and the charge for CHARGE_NETWORK on `user`
- * (of which a reference is taken) are consumed, on failure too. The network is in the broker's list on success.
+ * Makes its directories and starts its process. Definition, configuration and the charge for CHARGE_NETWORK
+ * on `user` (of which a reference is taken) are consumed, on failure too. The network is in the broker's list
+ * on success.
  */
 int network_new(struct broker *broker, struct definition *consume_definition, json_t *consume_configuration,
                 struct user *user, struct network **ret, struct error *error);
-/* Takes over the process behind the control socket in the network's directory; the definition (NULL where there is
- * none) is consumed. -ECONNREFUSED or -ENOENT where no process is there. */
+/* Takes over the process behind the control socket in the network's directory; the definition (NULL where
+ * there is none) is consumed. -ECONNREFUSED or -ENOENT where no process is there. */
 int network_adopt(struct broker *broker, const char *name, struct definition *consume_definition,
                   struct network **ret, struct error *error);
 /* Lets go of the network and leaves its process alone; clients keep their handles. Returns NULL. */

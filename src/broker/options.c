@@ -27,7 +27,8 @@ static const char usage[] =
         "  --debug                log more\n"
         "  --help, --version\n";
 
-static int parse_number(const char *name, const char *text, uint64_t max, uint64_t *ret, struct error *error) {
+static int parse_number(const char *name, const char *text, uint64_t max, uint64_t *ret,
+                        struct error *error) {
         if (text_parse_u64(text, max, ret) < 0)
                 return error_set(error, -EINVAL, "--%s takes a number up to %llu, not \"%s\"", name,
                                  (unsigned long long)max, text);
@@ -40,13 +41,28 @@ static int check_mode(const struct options *options, bool user, struct error *er
         if (options->system && geteuid() != 0)
                 return error_set(error, -EINVAL, "--system needs root");
         if (user && geteuid() == 0)
-                return error_set(error, -EINVAL, "root has no user mode: pasta, which connects a user's networks, gives up "
-                                 "root's rights and cannot reach them then; use --system, or run as an ordinary user");
+                return error_set(error, -EINVAL,
+                                 "root has no user mode: pasta, which connects a user's networks, gives up "
+                                 "root's rights and cannot reach them then; use --system, or run as an "
+                                 "ordinary user");
         return 0;
 }
 
 int options_parse(int argc, char **argv, struct options *ret, struct error *error) {
-        enum { SYSTEM = 256, USER, SOCKET, STATE, DEFINITIONS, IDLE, NETWORK, READY, FOREGROUND, DEBUG, HELP, VERSION };
+        enum {
+                SYSTEM = 256,
+                USER,
+                SOCKET,
+                STATE,
+                DEFINITIONS,
+                IDLE,
+                NETWORK,
+                READY,
+                FOREGROUND,
+                DEBUG,
+                HELP,
+                VERSION
+        };
         static const struct option table[] = {
                 { "system", no_argument, NULL, SYSTEM },
                 { "user", no_argument, NULL, USER },

@@ -8,8 +8,10 @@
 int policy_check_peer(const struct policy *policy, const struct peer *peer, struct error *error) {
         if (policy->system || peer->uid == policy->own_uid)
                 return 0;
-        return error_set(error, -EACCES, "uid %u may not use the broker of uid %u: a user's broker serves that user "
-                         "alone", peer->uid, policy->own_uid);
+        return error_set(error, -EACCES,
+                         "uid %u may not use the broker of uid %u: a user's broker serves that "
+                         "user alone",
+                         peer->uid, policy->own_uid);
 }
 
 static bool allow_has(const struct allow *allow, const struct peer *peer) {
@@ -30,18 +32,22 @@ int policy_check(const struct policy *policy, const struct definition *definitio
         if (r < 0 || !policy->system || peer->uid == 0)
                 return r;
         if (!definition)
-                return error_set(error, -EACCES, "uid %u (%s) may not use this network: its definition cannot be "
-                                 "read any more, and until then it serves root alone", peer->uid, peer->program);
+                return error_set(error, -EACCES,
+                                 "uid %u (%s) may not use this network: its definition cannot be "
+                                 "read any more, and until then it serves root alone",
+                                 peer->uid, peer->program);
         if (allow_has(&definition->allow, peer))
                 return 0;
         if (definition->allow.given)
-                return error_set(error, -EACCES, "uid %u (%s) may not use network \"%s\": \"allow\" in %s names "
-                                 "neither the user nor a group of it", peer->uid, peer->program, definition->name,
-                                 definition->source);
-        return error_set(error, -EACCES, "uid %u (%s) may not use network \"%s\": it is not in the group \"%s\"%s",
-                         peer->uid, peer->program, definition->name, POLICY_GROUP,
-                         definition->allow.n_gids == 0 ? ", which does not exist on this system" :
-                                                         " (a new member must log in anew)");
+                return error_set(error, -EACCES,
+                                 "uid %u (%s) may not use network \"%s\": \"allow\" in %s names "
+                                 "neither the user nor a group of it",
+                                 peer->uid, peer->program, definition->name, definition->source);
+        return error_set(error, -EACCES,
+                         "uid %u (%s) may not use network \"%s\": it is not in the group \"%s\"%s", peer->uid,
+                         peer->program, definition->name, POLICY_GROUP,
+                         definition->allow.n_gids == 0 ? ", which does not exist on this system"
+                                                       : " (a new member must log in anew)");
 }
 
 int policy_complete(const struct policy *policy, struct definition *definition) {

@@ -20,8 +20,8 @@ struct policy {
 };
 
 /*
- * 0, or -EACCES with a text that says who and what decides. `definition` is NULL where none can be read any more:
- * then nobody but root may. The default group must have been put in by policy_complete.
+ * 0, or -EACCES with a text that says who and what decides. `definition` is NULL where none can be read any
+ * more: then nobody but root may. The default group must have been put in by policy_complete.
  */
 int policy_check(const struct policy *policy, const struct definition *definition, const struct peer *peer,
                  struct error *error);

@@ -22,7 +22,7 @@ struct request {
         struct listing *listing;
 };
 
-/* Makes the client wait, for a network or a listing. NULL when memory is short; the client is answered then. */
+/* Makes the client wait, for a network or a listing. NULL when memory is short: it is answered then. */
 static struct request *wait_with(struct client *client, const char *name) {
         struct request *request = calloc(1, sizeof(*request));
         char *copy = name ? strdup(name) : NULL;
@@ -63,8 +63,9 @@ static void wait_for_network(struct client *client, struct network *network,
 /* The end of a wait after which the request is looked at anew: takes its name and forgets it. */
 static char *take_name(struct request *request) {
         char *name = steal_ptr(request->name);
+        struct client *client = request->client;
 
-        request->client->request = request_free(request);
+        client->request = request_free(request);
         return name;
 }
 
@@ -132,8 +133,8 @@ static void lend(struct client *client, struct network *network) {
                         lease_free(lease);
         }
         if (fd < 0) {
-                client_reply_error(client, error.code == -EDQUOT ? CODE_NOT_ALLOWED : CODE_INTERNAL_ERROR, "%s",
-                                   error_text(&error, r));
+                client_reply_error(client, error.code == -EDQUOT ? CODE_NOT_ALLOWED : CODE_INTERNAL_ERROR,
+                                   "%s", error_text(&error, r));
                 return;
         }
 
@@ -157,9 +158,9 @@ static void acquire(struct client *client, const char *name) {
         } else {
                 int r = broker_make_network(broker, name, &client->peer, client->user, &network, &error);
                 if (r < 0) {
-                        enum code code = r == -ENOENT                   ? CODE_NOT_FOUND :
-                                         r == -EACCES || r == -EDQUOT ? CODE_NOT_ALLOWED :
-                                                                        CODE_CREATE_FAILURE;
+                        enum code code = r == -ENOENT                   ? CODE_NOT_FOUND
+                                         : r == -EACCES || r == -EDQUOT ? CODE_NOT_ALLOWED
+                                                                        : CODE_CREATE_FAILURE;
                         client_reply_error(client, code, "%s", error_text(&error, r));
                         return;
                 }
@@ -177,7 +178,8 @@ static void release(struct client *client, const char *name) {
         struct lease *lease = network ? client_find_lease(client, network) : NULL;
 
         if (!lease) {
-                client_reply_error(client, CODE_NOT_FOUND, "this connection does not hold network \"%.64s\"", name);
+                client_reply_error(client, CODE_NOT_FOUND, "this connection does not hold network \"%.64s\"",
+                                   name);
                 return;
         }
         network_end_lease(lease);
@@ -215,8 +217,10 @@ static void remove_network(struct client *client, const char *name) {
         if (!network)
                 return;
         if (!list_empty(&network->leases)) {
-                client_reply_error(client, CODE_IN_USE, "network \"%s\" has leases: the programs that use it must end, "
-                                   "or release it, first", name);
+                client_reply_error(client, CODE_IN_USE,
+                                   "network \"%s\" has leases: the programs that use it must end "
+                                   "or release it first",
+                                   name);
                 return;
         }
         if (network->state == NETWORK_RUNNING)
@@ -297,8 +301,8 @@ static void on_listing_for_list(void *data, json_t *networks) {
 
         json_auto_t *body = json_pack(
                 "{s{ss si ss si} sO so}", "broker", "version", BERTH_VERSION, "pid", (int)getpid(), "mode",
-                broker->settings.policy.system ? "system" : "user", "clients", (int)broker->n_clients, "networks",
-                networks, "definitions", definitions_list(broker->settings.definitions, name));
+                broker->settings.policy.system ? "system" : "user", "clients", (int)broker->n_clients,
+                "networks", networks, "definitions", definitions_list(broker->settings.definitions, name));
         if (body && name && json_array_size(networks) == 0 &&
             json_array_size(json_object_get(body, "definitions")) == 0) {
                 client_reply_error(client, CODE_NOT_FOUND, "there is no network \"%.64s\"", name);
@@ -309,8 +313,9 @@ static void on_listing_for_list(void *data, json_t *networks) {
         if (body && !fits(body))
                 shed(networks, "clients");
         if (body && !fits(body)) {
-                client_reply_error(client, CODE_INTERNAL_ERROR, "the answer is too long for one line: list networks by "
-                                   "their names");
+                client_reply_error(client, CODE_INTERNAL_ERROR,
+                                   "the answer is too long for one line: list networks "
+                                   "by their names");
                 return;
         }
         client_reply(client, body, NULL, 0);
@@ -322,7 +327,8 @@ static void list_networks(struct client *client, const char *name) {
         if (name && broker_find_network(broker, name) && !find_allowed(client, name))
                 return;
         struct request *request = wait_with(client, name);
-        if (request && listing_start(broker, &client->peer, name, on_listing_for_list, client, &request->listing) < 0)
+        if (request &&
+            listing_start(broker, &client->peer, name, on_listing_for_list, client, &request->listing) < 0)
                 client_reply(client, NULL, NULL, 0);
 }
 
@@ -334,10 +340,8 @@ void request_handle(struct client *client, struct wire_message *message) {
                 bool needs_name;
                 void (*fn)(struct client *client, const char *name);
         } commands[] = {
-                { "acquire", true, acquire },
-                { "release", true, release },
-                { "list", false, list_networks },
-                { "remove", true, remove_network },
+                { "acquire", true, acquire },     { "release", true, release },
+                { "list", false, list_networks }, { "remove", true, remove_network },
                 { "enter", true, enter },
         };
         const char *command = json_string_value(json_object_get(message->body, "command")), *name = NULL;

@@ -1,6 +1,7 @@
 /*
- * A plain rtnetlink dump (rtnetlink(7)): libnl-route would be half of the broker's memory for this one question. The
- * kernel answers a dump on the same call chain, so the blocking socket does not wait for anybody.
+ * A plain rtnetlink dump (rtnetlink(7)): libnl-route would be half of the broker's memory for this one
+ * question. The kernel answers a dump on the same call chain, so the blocking socket does not wait for
+ * anybody.
  */
 #include "broker/routes.h"
 
@@ -105,7 +106,8 @@ static int take_chunk(struct dump *dump, const char *buffer, size_t size, struct
                 if (h->nlmsg_type == NLMSG_ERROR) {
                         const struct nlmsgerr *e = NLMSG_DATA(h);
 
-                        return error_errno(error, e->error ? e->error : -EPROTO, "cannot read the host's routes");
+                        return error_errno(error, e->error ? e->error : -EPROTO,
+                                           "cannot read the host's routes");
                 }
                 if (h->nlmsg_type == RTM_NEWROUTE && h->nlmsg_len >= NLMSG_LENGTH(sizeof(struct rtmsg))) {
                         int r = take_route(dump, h);

@@ -22,7 +22,8 @@ struct routes {
 
 /*
  * The routes of all tables that overlap `interest`, from this process's network namespace. Left out are
- *  - those shorter than /8 (IPv4) or /3 (IPv6): default routes, also the halves of one that VPNs use in its place;
+ *  - those shorter than /8 (IPv4) or /3 (IPv6): default routes, also the halves of one that VPNs use in its
+ * place;
  *  - those that lead nowhere (unreachable, blackhole, prohibit, throw): nobody lives behind them;
  *  - with `skip_own`, those on devices named berth*: they lead to this broker's own networks.
  * 0 or -errno.

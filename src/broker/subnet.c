@@ -28,7 +28,8 @@ int claims_add(struct claims *claims, const struct prefix *prefix, enum claim_ki
 
 int claims_add_routes(struct claims *claims, const struct routes *routes) {
         for (size_t i = 0; i < routes->n_entries; i++) {
-                int r = claims_add(claims, &routes->entries[i].prefix, CLAIM_ROUTE, routes->entries[i].device);
+                int r = claims_add(claims, &routes->entries[i].prefix, CLAIM_ROUTE,
+                                   routes->entries[i].device);
                 if (r < 0)
                         return r;
         }
@@ -52,8 +53,8 @@ char *claim_format(const struct claim *claim, char buffer[static CLAIM_TEXT_SIZE
 
         prefix_format(&claim->prefix, prefix);
         if (claim->kind == CLAIM_ROUTE)
-                snprintf(buffer, CLAIM_TEXT_SIZE, "the host's route %s%s%.64s", prefix, *claim->holder ? " on " : "",
-                         claim->holder);
+                snprintf(buffer, CLAIM_TEXT_SIZE, "the host's route %s%s%.64s", prefix,
+                         *claim->holder ? " on " : "", claim->holder);
         else
                 snprintf(buffer, CLAIM_TEXT_SIZE, "%s, %s network \"%.64s\"", prefix,
                          claim->kind == CLAIM_LIVE ? "used by" : "remembered for", claim->holder);

@@ -16,7 +16,8 @@
 enum claim_kind {
         CLAIM_ROUTE, /* holder: the device */
         CLAIM_LIVE, /* holder: the network */
-        CLAIM_REMEMBERED, /* likewise, a network that is not live: kept for it while there is another choice */
+        CLAIM_REMEMBERED, /* likewise, a network that is not live: kept for it while there is another choice
+                           */
 };
 
 struct claim {
@@ -47,7 +48,8 @@ char *claim_format(const struct claim *claim, char buffer[static CLAIM_TEXT_SIZE
 struct prefix subnet_automatic(unsigned third_octet);
 
 /*
- * Picks the third octet of the first automatic subnet without a claim. Where all have one, the first that is merely
- * remembered for a network that is not live, and *ret_evicted is that claim (NULL otherwise). 0, or -EADDRINUSE.
+ * Picks the third octet of the first automatic subnet without a claim. Where all have one, the first that is
+ * merely remembered for a network that is not live, and *ret_evicted is that claim (NULL otherwise). 0, or
+ * -EADDRINUSE.
  */
 int subnet_pick(const struct claims *claims, unsigned *ret, const struct claim **ret_evicted);

@@ -44,8 +44,8 @@ struct user *user_unref(struct user *user) {
 
 int user_charge(struct user *user, enum charge charge, struct error *error) {
         if (user->charges[charge] >= limits[charge].max)
-                return error_set(error, -EDQUOT, "uid %u has %u %s, which is the limit for one user", user->uid,
-                                 user->charges[charge], limits[charge].what);
+                return error_set(error, -EDQUOT, "uid %u has %u %s, which is the limit for one user",
+                                 user->uid, user->charges[charge], limits[charge].what);
         user->charges[charge]++;
         return 0;
 }

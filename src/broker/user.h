@@ -36,6 +36,6 @@ struct user *user_ref(struct user *user);
 /* NULL is fine. Returns NULL. */
 struct user *user_unref(struct user *user);
 
-/* Counts one; 0, or -EDQUOT with a text that names the limit. Each is undone with the object it was made for. */
+/* Counts one; 0, or -EDQUOT with a text that names the limit. Undone with the object it was made for. */
 int user_charge(struct user *user, enum charge charge, struct error *error);
 void user_discharge(struct user *user, enum charge charge);

@@ -136,8 +136,8 @@ static void worker_freep(struct worker **worker) {
 }
 
 /* Around a process and its socket; both fds are consumed, on failure too. */
-static int worker_new(struct worker **ret, struct loop *loop, pid_t pid, int consume_pidfd, int consume_socket,
-                      const struct worker_events *events, void *data) {
+static int worker_new(struct worker **ret, struct loop *loop, pid_t pid, int consume_pidfd,
+                      int consume_socket, const struct worker_events *events, void *data) {
         _cleanup_fd_ int pidfd = consume_pidfd, socket = consume_socket;
         _cleanup_(worker_freep) struct worker *worker = calloc(1, sizeof(*worker));
         int r;
@@ -168,8 +168,9 @@ static int worker_new(struct worker **ret, struct loop *loop, pid_t pid, int con
 
 /* In the child. The broker has a single thread, so the C library is in order here. */
 _Noreturn static void run(const char *program, char *const *arguments, int socket) {
-        static const char failure[] = "{\"command\":\"failed\",\"error\":6,\"message\":\"the program berth-network "
-                                      "cannot be run\"}\n";
+        static const char failure[] =
+                "{\"command\":\"failed\",\"error\":6,\"message\":\"the program berth-network "
+                "cannot be run\"}\n";
         struct sigaction plain = { .sa_handler = SIG_DFL };
         sigset_t none;
 
@@ -254,7 +255,8 @@ int worker_connect(struct worker **ret, struct loop *loop, const char *control_s
                 return error_errno(error, pidfd, "cannot watch the process behind %s", control_socket);
         /* An open socket after the pidfd was made proves that the pid was not another process's by then. */
         if (is_closed(socket))
-                return error_set(error, -ECONNREFUSED, "the process behind %s has just ended", control_socket);
+                return error_set(error, -ECONNREFUSED, "the process behind %s has just ended",
+                                 control_socket);
         int r = worker_new(ret, loop, credentials.pid, steal_fd(&pidfd), steal_fd(&socket), events, data);
         return r < 0 ? error_errno(error, r, "cannot watch the process behind %s", control_socket) : 0;
 }

@@ -10,23 +10,25 @@
 #include "wire/wire.h"
 
 /*
- * A worker is spoken to until its process has ended. Whatever goes wrong on its socket (it closes it, does not read,
- * breaks the framing) ends the process sooner or later, and only that end is told: `ended` is the one place where a
- * network learns that it needs another worker. All that the process sent before it ended is delivered before.
+ * A worker is spoken to until its process has ended. Whatever goes wrong on its socket (it closes it, does
+ * not read, breaks the framing) ends the process sooner or later, and only that end is told: `ended` is the
+ * one place where a network learns that it needs another worker. All that the process sent before it ended is
+ * delivered before.
  */
 struct worker;
 
 struct worker_events {
         void (*message)(void *data, struct wire_message *message);
-        /* `how` is such as "was killed by signal 9". The worker is still there and is to be freed by the callee. */
+        /* `how` is such as "was killed by signal 9". The worker is still there and is to be freed by the
+         * callee. */
         void (*ended)(void *data, const char *how);
 };
 
 /* Runs `PROGRAM --name NAME` with a socket as file descriptor 3. 0 or -errno. */
 int worker_spawn(struct worker **ret, struct loop *loop, const char *program, const char *name,
                  const struct worker_events *events, void *data, struct error *error);
-/* Connects to the control socket of a process from another broker's time, which must be of this user. 0 or -errno:
- * -ECONNREFUSED and -ENOENT mean that nobody listens. */
+/* Connects to the control socket of a process from another broker's time, which must be of this user. 0 or
+ * -errno: -ECONNREFUSED and -ENOENT mean that nobody listens. */
 int worker_connect(struct worker **ret, struct loop *loop, const char *control_socket,
                    const struct worker_events *events, void *data, struct error *error);
 /* Lets go of the process without ending it. NULL is fine. Returns NULL. */

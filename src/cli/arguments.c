@@ -14,10 +14,10 @@ static size_t min(size_t a, size_t b) {
         return a < b ? a : b;
 }
 
-/* Letters to insert, remove, replace or swap with their neighbour to make one word of the other. Words are no longer
- * than NEAREST_LENGTH. */
+/* Letters to insert, remove, replace or swap with their neighbour to make one word of the other. Words are no
+ * longer than NEAREST_LENGTH. */
 static size_t distance(const char *a, const char *b) {
-        size_t d[NEAREST_LENGTH + 1][NEAREST_LENGTH + 1]; /* between the first i letters of a and the first j of b */
+        size_t d[NEAREST_LENGTH + 1][NEAREST_LENGTH + 1]; /* of the first i letters of a, the first j of b */
         size_t n = strlen(a), m = strlen(b);
 
         for (size_t i = 0; i <= n; i++) {
@@ -26,7 +26,8 @@ static size_t distance(const char *a, const char *b) {
                                 d[i][j] = i + j;
                                 continue;
                         }
-                        d[i][j] = min(min(d[i - 1][j], d[i][j - 1]) + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
+                        d[i][j] = min(min(d[i - 1][j], d[i][j - 1]) + 1,
+                                      d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
                         if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
                                 d[i][j] = min(d[i][j], d[i - 2][j - 2] + 1);
                 }
@@ -67,14 +68,15 @@ static int unknown_option(const char *word, size_t length, const struct option_s
                 nearest = arguments_nearest(name, names, n_specs);
         }
         if (nearest)
-                return error_set(error, -EINVAL, "unknown option --%.*s; did you mean --%s?", (int)length, word,
-                                 nearest);
+                return error_set(error, -EINVAL, "unknown option --%.*s; did you mean --%s?", (int)length,
+                                 word, nearest);
         return error_set(error, -EINVAL, "unknown option --%.*s", (int)length, word);
 }
 
-/* Takes a word that begins with "--", and the next one where that is its value; moves *argv behind what it took. */
-static int parse_option(struct arguments *arguments, const struct option_spec *specs, size_t n_specs, char ***argv,
-                        struct error *error) {
+/* Takes a word that begins with "--", and the next one where that is its value; moves *argv behind what it
+ * took. */
+static int parse_option(struct arguments *arguments, const struct option_spec *specs, size_t n_specs,
+                        char ***argv, struct error *error) {
         const char *word = **argv + 2;
         size_t length = strcspn(word, "=");
         const char *value = word[length] == '=' ? word + length + 1 : NULL;
@@ -91,16 +93,16 @@ static int parse_option(struct arguments *arguments, const struct option_spec *s
         if (spec->value && !value) {
                 value = **argv;
                 if (!value)
-                        return error_set(error, -EINVAL, "option --%s needs a value: --%s %s", spec->name, spec->name,
-                                         spec->value);
+                        return error_set(error, -EINVAL, "option --%s needs a value: --%s %s", spec->name,
+                                         spec->name, spec->value);
                 (*argv)++;
         }
         arguments->options[arguments->n_options++] = (struct parsed_option){ spec, value };
         return 0;
 }
 
-int arguments_parse(struct arguments *ret, const struct option_spec *specs, size_t n_specs, enum trailing trailing,
-                    size_t n_operands, char **argv, struct error *error) {
+int arguments_parse(struct arguments *ret, const struct option_spec *specs, size_t n_specs,
+                    enum trailing trailing, size_t n_operands, char **argv, struct error *error) {
         _cleanup_(arguments_deinit) struct arguments arguments = { 0 };
         size_t n = 0;
         int r;

@@ -31,11 +31,12 @@ struct arguments {
 };
 
 /*
- * argv is without the program and the command's own name. Options end at "--", and where a command may follow, also
- * at the first word behind n_operands operands, so that `berth run ls -l` leaves -l to ls. 0 or -EINVAL, with a text.
+ * argv is without the program and the command's own name. Options end at "--", and where a command may
+ * follow, also at the first word behind n_operands operands, so that `berth run ls -l` leaves -l to ls. 0 or
+ * -EINVAL, with a text.
  */
-int arguments_parse(struct arguments *ret, const struct option_spec *specs, size_t n_specs, enum trailing trailing,
-                    size_t n_operands, char **argv, struct error *error);
+int arguments_parse(struct arguments *ret, const struct option_spec *specs, size_t n_specs,
+                    enum trailing trailing, size_t n_operands, char **argv, struct error *error);
 void arguments_deinit(struct arguments *arguments);
 
 /* Whether an option was given. */

@@ -42,7 +42,8 @@ static int run_net_enter(struct session *session, const struct arguments *argume
                 r = -ENOENT;
         if (r == -ENOENT)
                 return error_set(&session->error, r,
-                                 "network %s is not running: something has to use it, such as `berth run --network %s`",
+                                 "network %s is not running: something has to use it, such as `berth run "
+                                 "--network %s`",
                                  name, name);
         if (r < 0)
                 return session_broker_error(session, r, "cannot enter network %s", name);
@@ -51,7 +52,7 @@ static int run_net_enter(struct session *session, const struct arguments *argume
         r = enter_namespaces(user_fd, network_fd, name, &session->error);
         if (r < 0)
                 return r;
-        /* Without it the command still runs, and reaches addresses. A network without DNS keeps the host's. */
+        /* Without it the command still runs, by addresses. A network without DNS keeps the host's. */
         if (json_is_true(json_object_get(network, "dns")) &&
             resolver_replace(view_string(network, "gateway"), view_string(network, "domain"), &warning) < 0)
                 fprintf(stderr, "berth: names of the network may not resolve: %s\n",

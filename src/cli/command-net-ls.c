@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/orphans.h"
 #include "cli/table.h"
 #include "cli/view.h"
 
@@ -71,13 +72,25 @@ static void print_errors(const json_t *definitions) {
         fflush(stdout); /* below the table, also where both end in one file */
         json_array_foreach(definitions, i, definition)
                 if (json_object_get(definition, "error"))
-                        fprintf(stderr, "berth: network %s is not usable: %s\n", view_string(definition, "name"),
-                                view_string(definition, "error"));
+                        fprintf(stderr, "berth: network %s is not usable: %s\n",
+                                view_string(definition, "name"), view_string(definition, "error"));
+}
+
+/* Without a broker there is nobody to ask; what a killed one left behind is there all the same. */
+static void print_none(struct session *session) {
+        _cleanup_free_ char *orphans = orphans_list(berth_get_socket(session->berth));
+
+        if (orphans && orphans[0])
+                printf("No broker is running; left by the last one: %s.\n"
+                       "The next `berth run` starts a broker, which takes them over.\n",
+                       orphans);
+        else
+                puts("No networks are running.");
 }
 
 static int print_table(struct session *session, const json_t *list, bool all) {
-        static const char *const headings[] = { "NETWORK", "MODE", "SUBNET", "IPV6", ">CLIENTS", ">INTERFACES",
-                                                "STATE" };
+        static const char *const headings[] = { "NETWORK",  "MODE",        "SUBNET", "IPV6",
+                                                ">CLIENTS", ">INTERFACES", "STATE" };
         _cleanup_(table_freep) struct table *table = table_new(headings, ARRAY_SIZE(headings));
         const json_t *networks = json_object_get(list, "networks"), *entry;
         size_t i, rows = json_array_size(networks);
@@ -94,7 +107,9 @@ static int print_table(struct session *session, const json_t *list, bool all) {
                         rows++;
                 }
         }
-        if (rows == 0)
+        if (rows == 0 && !list)
+                print_none(session);
+        else if (rows == 0)
                 puts("No networks are running.");
         else if (table_print(table, stdout) < 0)
                 return error_set(&session->error, -ENOMEM, "out of memory");

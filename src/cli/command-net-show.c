@@ -29,17 +29,20 @@ static void print_features(const json_t *network) {
         static const struct {
                 const char *key, *text;
         } features[] = {
-                { "dhcp", "DHCP" },         { "router_advertisement", "router advertisements" },
-                { "dns", "DNS" },           { "nat44", "NAT for IPv4" },
-                { "nat66", "NAT for IPv6" }, { "anti_spoofing", "anti-spoofing" },
+                { "dhcp", "DHCP" },
+                { "router_advertisement", "router advertisements" },
+                { "dns", "DNS" },
+                { "nat44", "NAT for IPv4" },
+                { "nat66", "NAT for IPv6" },
+                { "anti_spoofing", "anti-spoofing" },
         };
         char text[128] = "";
         size_t used = 0;
 
         for (size_t i = 0; i < ARRAY_SIZE(features); i++)
                 if (json_is_true(json_object_get(network, features[i].key)))
-                        used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", used > 0 ? ", " : "",
-                                                 features[i].text);
+                        used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s",
+                                                 used > 0 ? ", " : "", features[i].text);
         print_line("offers", "%s", used > 0 ? text : "nothing");
 }
 
@@ -61,14 +64,16 @@ static void print_facts(const json_t *network) {
         const char *ipv6_gateway = view_string(network, "ipv6_gateway");
 
         print_line("network", "%s", view_string(network, "name"));
-        print_line("mode", "%s", text_equal(view_string(network, "mode"), "host") ? "host: the host and nothing else" :
-                                                                                    "shared: NAT to the outside");
+        print_line("mode", "%s",
+                   text_equal(view_string(network, "mode"), "host") ? "host: the host and nothing else"
+                                                                    : "shared: NAT to the outside");
         print_line("state", "%s", view_state(network, buffer));
         print_line("process", "%" PRId64, view_integer(network, "pid"));
         print_line("subnet", "%s", view_subnet(network, buffer));
         if (view_ipv6_prefix(network, buffer)[0])
                 print_line("IPv6", "%s", buffer);
-        print_line("gateway", "%s%s%s", view_string(network, "gateway"), ipv6_gateway[0] ? ", " : "", ipv6_gateway);
+        print_line("gateway", "%s%s%s", view_string(network, "gateway"), ipv6_gateway[0] ? ", " : "",
+                   ipv6_gateway);
         if (view_string(network, "start_address")[0])
                 print_line("addresses", "%s to %s", view_string(network, "start_address"),
                            view_string(network, "end_address"));
@@ -96,16 +101,18 @@ static int print_clients(const json_t *network) {
                 table_add(table, "%" PRId64, view_integer(client, "pid"));
                 table_add(table, "%s", view_user(view_integer(client, "uid"), buffer));
                 table_add(table, "%s", view_string(client, "program"));
-                table_add(table, "%s", json_is_true(json_object_get(client, "connected")) ? "connected" :
-                                                                                            "by its handle only");
+                table_add(table, "%s",
+                          json_is_true(json_object_get(client, "connected")) ? "connected"
+                                                                             : "by its handle only");
         }
         puts("");
         return table_print(table, stdout);
 }
 
 static int print_interfaces(const json_t *network) {
-        static const char *const headings[] = { "PORT", "NAME", "MAC", "ADDRESS", ">LEASE", ">MTU", ">QUEUES",
-                                                ">RECEIVED", ">SENT", ">DROPPED", "ISOLATED" };
+        static const char *const headings[] = { "PORT",   "NAME",     "MAC",     "ADDRESS",
+                                                ">LEASE", ">MTU",     ">QUEUES", ">RECEIVED",
+                                                ">SENT",  ">DROPPED", "ISOLATED" };
         _cleanup_(table_freep) struct table *table = table_new(headings, ARRAY_SIZE(headings));
         const json_t *interfaces = json_object_get(network, "interfaces"), *interface;
         char buffer[VIEW_TEXT_SIZE];

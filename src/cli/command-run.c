@@ -1,9 +1,9 @@
 /*
  * berth run: gives a command its interfaces and becomes it.
  *
- * The connection to the broker, the handles and the taps are inherited by the command, so the lease lives exactly as
- * long as the command does, with no process of ours beside it. What is filled into its arguments is written with
- * placeholders first, also where Berth adds arguments itself: --dry-run shows that form.
+ * The connection to the broker, the handles and the taps are inherited by the command, so the lease lives
+ * exactly as long as the command does, with no process of ours beside it. What is filled into its arguments
+ * is written with placeholders first, also where Berth adds arguments itself: --dry-run shows that form.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -150,7 +150,8 @@ static int open_vhost(size_t queues, bool first_only, char **ret, struct error *
                 char *longer;
 
                 if (fd < 0)
-                        return error_errno(error, -errno, "cannot open " VHOST_PATH " (modprobe vhost_net loads it)");
+                        return error_errno(error, -errno,
+                                           "cannot open " VHOST_PATH " (modprobe vhost_net loads it)");
                 longer = text_format("%s%s%d", text ? text : "", text ? ":" : "", fd);
                 free(text);
                 text = longer;
@@ -166,8 +167,9 @@ static char *join_fds(const struct berth_interface *interface, unsigned queues, 
         _cleanup_free_ char *text = NULL;
 
         for (unsigned i = 0; i < queues; i++) {
-                char *longer = i == 0 ? text_format("%d", berth_interface_get_fd(interface, i)) :
-                                        text_format("%s%c%d", text, separator, berth_interface_get_fd(interface, i));
+                char *longer = i == 0 ? text_format("%d", berth_interface_get_fd(interface, i))
+                                      : text_format("%s%c%d", text, separator,
+                                                    berth_interface_get_fd(interface, i));
 
                 free(text);
                 text = longer;
@@ -278,8 +280,9 @@ static int run_run(struct session *session, const struct arguments *arguments) {
         if (r != STATUS_OK)
                 return execute_complain(r, &session->error);
         if (unaware)
-                fprintf(stderr, "berth: %s gets its interfaces by environment only (BERTH_NET0_FD and others); "
-                                "placeholders such as {net0.fd} and {net0.mac} put them in its arguments\n",
+                fprintf(stderr,
+                        "berth: %s gets its interfaces by environment only (BERTH_NET0_FD and others); "
+                        "placeholders such as {net0.fd} and {net0.mac} put them in its arguments\n",
                         run.command.words[0]);
         r = session_connect(session);
         if (r < 0)

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/machine.h"
+#include "cli/orphans.h"
 #include "cli/view.h"
 
 #define LABEL_WIDTH 13
@@ -17,9 +18,9 @@ static void print_broker(const struct session *session, const json_t *list) {
         const char *socket = berth_get_socket(session->berth);
 
         if (broker)
-                printf("%-*srunning: version %s, pid %" PRId64 ", %s mode, %" PRId64 " clients\n", LABEL_WIDTH, "broker",
-                       view_string(broker, "version"), view_integer(broker, "pid"), view_string(broker, "mode"),
-                       view_integer(broker, "clients"));
+                printf("%-*srunning: version %s, pid %" PRId64 ", %s mode, %" PRId64 " clients\n",
+                       LABEL_WIDTH, "broker", view_string(broker, "version"), view_integer(broker, "pid"),
+                       view_string(broker, "mode"), view_integer(broker, "clients"));
         else if (session->error.code < 0)
                 printf("%-*snot reached: %s\n", LABEL_WIDTH, "broker", session->error.text);
         else
@@ -28,20 +29,28 @@ static void print_broker(const struct session *session, const json_t *list) {
                 printf("%-*s%s\n", LABEL_WIDTH, "socket", socket);
 }
 
-static void print_networks(const json_t *list) {
-        const json_t *networks = json_object_get(list, "networks"), *definitions = json_object_get(list, "definitions");
+static void print_networks(const struct session *session, const json_t *list) {
+        const json_t *networks = json_object_get(list, "networks"),
+                     *definitions = json_object_get(list, "definitions");
+        _cleanup_free_ char *orphans = NULL;
         const json_t *entry;
         const char *label = "networks";
         char buffer[VIEW_TEXT_SIZE];
         size_t i;
 
         json_array_foreach(networks, i, entry) {
-                printf("%-*s%s: %s, %zu clients, %zu interfaces\n", LABEL_WIDTH, label, view_string(entry, "name"),
-                       view_state(entry, buffer), json_array_size(json_object_get(entry, "clients")),
+                printf("%-*s%s: %s, %zu clients, %zu interfaces\n", LABEL_WIDTH, label,
+                       view_string(entry, "name"), view_state(entry, buffer),
+                       json_array_size(json_object_get(entry, "clients")),
                        json_array_size(json_object_get(entry, "interfaces")));
                 label = "";
         }
-        if (json_array_size(networks) == 0)
+        if (!list)
+                orphans = orphans_list(berth_get_socket(session->berth));
+        if (orphans && orphans[0])
+                printf("%-*sleft by the last broker, to be taken over by the next: %s\n", LABEL_WIDTH, label,
+                       orphans);
+        else if (json_array_size(networks) == 0)
                 printf("%-*snone is running\n", LABEL_WIDTH, label);
         label = "definitions";
         json_array_foreach(definitions, i, entry) {
@@ -57,7 +66,8 @@ static void print_networks(const json_t *list) {
 static void print_machine(const struct machine_check *checks, unsigned n_checks) {
         puts("\nThis machine");
         for (unsigned i = 0; i < n_checks; i++) {
-                printf("  %-8s %-16s %s\n", machine_result_text(checks[i].result), checks[i].name, checks[i].text);
+                printf("  %-8s %-16s %s\n", machine_result_text(checks[i].result), checks[i].name,
+                       checks[i].text);
                 if (checks[i].advice[0])
                         printf("  %-8s %-16s %s\n", "", "", checks[i].advice);
         }
@@ -72,17 +82,18 @@ static int print_json(const struct session *session, json_t *list, const struct 
         if (!status || !rows)
                 return -ENOMEM;
         for (unsigned i = 0; i < n_checks; i++) {
-                r = json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s}", "name", checks[i].name, "result",
-                                                          machine_result_text(checks[i].result), "text",
-                                                          checks[i].text, "advice", checks[i].advice));
+                r = json_array_append_new(rows,
+                                          json_pack("{s:s, s:s, s:s, s:s}", "name", checks[i].name, "result",
+                                                    machine_result_text(checks[i].result), "text",
+                                                    checks[i].text, "advice", checks[i].advice));
                 if (r < 0)
                         return -ENOMEM;
         }
         if (list)
                 r = json_object_update(status, list);
         else
-                r = json_object_update_new(status, json_pack("{s:n, s:[], s:[]}", "broker", "networks",
-                                                             "definitions"));
+                r = json_object_update_new(
+                        status, json_pack("{s:n, s:[], s:[]}", "broker", "networks", "definitions"));
         if (r < 0 ||
             json_object_set_new(status, "socket", json_pack("s?", berth_get_socket(session->berth))) < 0 ||
             json_object_set_new(status, "message",
@@ -112,11 +123,11 @@ static int run_status(struct session *session, const struct arguments *arguments
         n_checks = machine_look(system, checks);
 
         if (arguments_has(arguments, "json"))
-                return print_json(session, list, checks, n_checks) < 0 ?
-                               error_set(&session->error, -ENOMEM, "out of memory") :
-                               STATUS_OK;
+                return print_json(session, list, checks, n_checks) < 0
+                               ? error_set(&session->error, -ENOMEM, "out of memory")
+                               : STATUS_OK;
         print_broker(session, list);
-        print_networks(list);
+        print_networks(session, list);
         print_machine(checks, n_checks);
         return STATUS_OK;
 }

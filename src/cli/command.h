@@ -4,7 +4,8 @@
 #include "cli/arguments.h"
 #include "cli/session.h"
 
-/* Exit statuses. `run` and `net enter` keep 126 and 127 apart as the shell does, and fail with 125 themselves. */
+/* Exit statuses. `run` and `net enter` keep 126 and 127 apart as the shell does, and fail with 125
+ * themselves. */
 enum status {
         STATUS_OK = 0,
         STATUS_FAILED = 1,

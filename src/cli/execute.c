@@ -43,7 +43,8 @@ enum status execute(const char *path, char **argv, struct error *error) {
         int r;
 
         fflush(NULL);
-        execvp(path, argv); /* with a path it searches nothing, but runs a script without #! as the shell does */
+        /* With a path it searches nothing, but runs a script without #! as the shell does. */
+        execvp(path, argv);
         r = error_errno(error, -errno, "cannot run %s", path);
         return status_of(r);
 }

@@ -82,8 +82,8 @@ static int try_nftables(void) {
 }
 
 /*
- * Does in a child what a network's process does first. The user namespace comes in a step of its own: where AppArmor
- * restricts them, making one succeeds, and it is the next step that is refused.
+ * Does in a child what a network's process does first. The user namespace comes in a step of its own: where
+ * AppArmor restricts them, making one succeeds, and it is the next step that is refused.
  */
 static void probe_run(bool system, struct probe *probe) {
         if (!system && unshare(CLONE_NEWUSER) < 0) {
@@ -125,7 +125,8 @@ static bool sysctl_is(const char *path, char value) {
         _cleanup_free_ char *text = NULL;
         size_t size;
 
-        return file_read(path, 64, &text, &size, NULL) == 0 && text[0] == value && (text[1] == '\n' || !text[1]);
+        return file_read(path, 64, &text, &size, NULL) == 0 && text[0] == value &&
+               (text[1] == '\n' || !text[1]);
 }
 
 static void check_tun(struct machine_check *check) {
@@ -137,7 +138,8 @@ static void check_tun(struct machine_check *check) {
                 set(check, "/dev/net/tun", MACHINE_MISSING, "may not be opened",
                     "let users open it, as most distributions do: chmod 0666 /dev/net/tun (as root)");
         else
-                set(check, "/dev/net/tun", MACHINE_MISSING, strerror(r), "load the module: modprobe tun (as root)");
+                set(check, "/dev/net/tun", MACHINE_MISSING, strerror(r),
+                    "load the module: modprobe tun (as root)");
 }
 
 static void check_namespaces(struct machine_check *check, bool system, const struct probe *probe) {
@@ -148,7 +150,8 @@ static void check_namespaces(struct machine_check *check, bool system, const str
                 set(check, name, MACHINE_OK, "can be made", "");
         else if (system)
                 set(check, name, MACHINE_MISSING, strerror(r),
-                    "the system's networks need root with CAP_SYS_ADMIN, and a kernel with network namespaces");
+                    "the system's networks need root with CAP_SYS_ADMIN, and a kernel with network "
+                    "namespaces");
         else if (sysctl_is("/proc/sys/user/max_user_namespaces", '0'))
                 set(check, name, MACHINE_MISSING, "switched off: user.max_user_namespaces is 0",
                     "sysctl user.max_user_namespaces=10000 (as root)");
@@ -157,7 +160,8 @@ static void check_namespaces(struct machine_check *check, bool system, const str
                     "sysctl kernel.unprivileged_userns_clone=1 (as root)");
         else if (sysctl_is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", '1'))
                 set(check, name, MACHINE_MISSING, "restricted by AppArmor",
-                    "install Berth's AppArmor profile, or sysctl kernel.apparmor_restrict_unprivileged_userns=0 "
+                    "install Berth's AppArmor profile, or sysctl "
+                    "kernel.apparmor_restrict_unprivileged_userns=0 "
                     "(as root)");
         else
                 set(check, name, MACHINE_MISSING, strerror(r),
@@ -180,7 +184,7 @@ static void check_program(struct machine_check *check, const char *name, const c
         set(check, name, path ? MACHINE_OK : MACHINE_MISSING, path ? path : "not found", advice);
 }
 
-/* A /dev/kvm without the processor's help exists on some nested hosts and hangs guests: both are looked at. */
+/* A /dev/kvm without the processor's help exists on some nested hosts and hangs guests: look at both. */
 static void check_kvm(struct machine_check *check) {
         bool able = true;
         int r;
@@ -202,7 +206,8 @@ static void check_kvm(struct machine_check *check) {
                 set(check, "KVM", MACHINE_SLOW, "/dev/kvm may not be opened: VMs are emulated",
                     "add the user to the group of /dev/kvm, usually kvm");
         else
-                set(check, "KVM", MACHINE_SLOW, "no /dev/kvm: VMs are emulated", "modprobe kvm_intel or kvm_amd");
+                set(check, "KVM", MACHINE_SLOW, "no /dev/kvm: VMs are emulated",
+                    "modprobe kvm_intel or kvm_amd");
 }
 
 static void check_vhost(struct machine_check *check) {
@@ -211,7 +216,8 @@ static void check_vhost(struct machine_check *check) {
         if (r == 0)
                 set(check, "vhost-net", MACHINE_OK, "can be used", "");
         else if (r == EACCES)
-                set(check, "vhost-net", MACHINE_SLOW, "/dev/vhost-net may not be opened: QEMU moves packets itself",
+                set(check, "vhost-net", MACHINE_SLOW,
+                    "/dev/vhost-net may not be opened: QEMU moves packets itself",
                     "add the user to the group of /dev/vhost-net, usually kvm");
         else
                 set(check, "vhost-net", MACHINE_SLOW, "no /dev/vhost-net: QEMU moves packets itself",

@@ -18,7 +18,8 @@ struct machine_check {
 
 #define MACHINE_CHECKS_MAX 8
 
-/* Looks at what a network in user mode or in system mode needs. Changes nothing. Returns how many checks there are. */
+/* Looks at what a network in user mode or in system mode needs. Changes nothing. Returns how many checks
+ * there are. */
 unsigned machine_look(bool system, struct machine_check ret[static MACHINE_CHECKS_MAX]);
 
 const char *machine_result_text(enum machine_result result);

@@ -1,7 +1,8 @@
 /*
  * berth: the command line of Berth.
  *
- * A command is one or two words ("run", "net ls"); the table below is all there is, and the help is made from it.
+ * A command is one or two words ("run", "net ls"); the table below is all there is, and the help is made from
+ * it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -79,11 +80,13 @@ static int unknown_command(char **argv) {
                         n_group > 0 && typed ? typed : argv[0], nearest);
         else
                 fprintf(stderr, "berth: unknown command %s; `berth%s%s --help` lists them\n",
-                        n_group > 0 && typed ? typed : argv[0], n_group > 0 ? " " : "", n_group > 0 ? argv[0] : "");
+                        n_group > 0 && typed ? typed : argv[0], n_group > 0 ? " " : "",
+                        n_group > 0 ? argv[0] : "");
         return STATUS_MISUSED;
 }
 
-static int check_operands(const struct command *command, const struct arguments *arguments, struct error *error) {
+static int check_operands(const struct command *command, const struct arguments *arguments,
+                          struct error *error) {
         if (arguments->n_operands < command->min_operands)
                 return error_set(error, -EINVAL, "%s is missing", command->operands);
         if (arguments->n_operands > command->max_operands)
@@ -95,7 +98,8 @@ static int check_operands(const struct command *command, const struct arguments 
 
 static int run_command(const struct command *command, struct session *session, char **argv) {
         _cleanup_(arguments_deinit) struct arguments arguments = { 0 };
-        _cleanup_free_ struct option_spec *specs = calloc(command->n_options + n_common_options, sizeof(*specs));
+        _cleanup_free_ struct option_spec *specs = calloc(command->n_options + n_common_options,
+                                                          sizeof(*specs));
         int r;
 
         if (!specs)

@@ -13,8 +13,9 @@ static int parse_mac(struct network_option *option, char *value, struct error *e
         struct mac mac;
 
         if (mac_parse(value, &mac) < 0 || !mac_is_unicast(&mac))
-                return error_set(error, -EINVAL, "mac=%s: not the MAC address of an interface, such as "
-                                                 "52:54:00:12:34:56",
+                return error_set(error, -EINVAL,
+                                 "mac=%s: not the MAC address of an interface, such as "
+                                 "52:54:00:12:34:56",
                                  value);
         option->interface.mac = mac_format(&mac, option->mac);
         return 0;
@@ -22,8 +23,9 @@ static int parse_mac(struct network_option *option, char *value, struct error *e
 
 static int parse_name(struct network_option *option, char *value, struct error *error) {
         if (!text_is_label(value))
-                return error_set(error, -EINVAL, "name=%s: a name has 1 to 63 letters, digits and hyphens, no hyphen "
-                                                 "at either end",
+                return error_set(error, -EINVAL,
+                                 "name=%s: a name has 1 to 63 letters, digits and hyphens, no hyphen "
+                                 "at either end",
                                  value);
         option->interface.name = value;
         return 0;
@@ -52,8 +54,8 @@ static int parse_number(const char *key, const char *value, uint64_t min, uint64
         uint64_t number;
 
         if (text_parse_u64(value, max, &number) < 0 || number < min)
-                return error_set(error, -EINVAL, "%s=%s: not a number from %u to %u", key, value, (unsigned)min,
-                                 (unsigned)max);
+                return error_set(error, -EINVAL, "%s=%s: not a number from %u to %u", key, value,
+                                 (unsigned)min, (unsigned)max);
         *ret = (uint32_t)number;
         return 0;
 }
@@ -76,8 +78,12 @@ static const struct {
         bool has_value;
         int (*parse)(struct network_option *option, char *value, struct error *error);
 } members[] = {
-        { "mac", true, parse_mac },         { "name", true, parse_name }, { "id", true, parse_id },
-        { "address", true, parse_address }, { "mtu", true, parse_mtu },   { "queues", true, parse_queues },
+        { "mac", true, parse_mac },
+        { "name", true, parse_name },
+        { "id", true, parse_id },
+        { "address", true, parse_address },
+        { "mtu", true, parse_mtu },
+        { "queues", true, parse_queues },
         { "isolated", false, parse_isolated },
 };
 
@@ -89,8 +95,8 @@ static int unknown_member(const char *key, struct error *error) {
         nearest = arguments_nearest(key, keys, ARRAY_SIZE(keys));
         if (nearest)
                 return error_set(error, -EINVAL, "%s: unknown; did you mean %s?", key, nearest);
-        return error_set(error, -EINVAL, "%s: unknown; there are mac, name, id, address, mtu, queues and isolated",
-                         key);
+        return error_set(error, -EINVAL,
+                         "%s: unknown; there are mac, name, id, address, mtu, queues and isolated", key);
 }
 
 static int parse_member(struct network_option *option, char *part, unsigned *seen, struct error *error) {

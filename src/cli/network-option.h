@@ -1,4 +1,5 @@
-/* The value of --network: NAME[,mac=MAC][,name=NAME][,id=UUID][,address=ADDRESS][,mtu=N][,queues=N][,isolated]. */
+/* The value of --network:
+ * NAME[,mac=MAC][,name=NAME][,id=UUID][,address=ADDRESS][,mtu=N][,queues=N][,isolated]. */
 #pragma once
 
 #include <berth/berth.h>
@@ -15,6 +16,6 @@ struct network_option {
         char mac[MAC_TEXT_SIZE];
 };
 
-/* 0; -EINVAL with a text that names the part that is wrong; -ENOMEM. The struct must not be moved afterwards. */
+/* 0; -EINVAL with a text that names the part that is wrong; -ENOMEM. The struct must then stay in place. */
 int network_option_parse(struct network_option *ret, const char *value, struct error *error);
 void network_option_deinit(struct network_option *option);

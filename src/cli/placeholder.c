@@ -87,7 +87,8 @@ static int unknown_word(const char *s, const struct reference *reference, struct
         for (enum placeholder p = 0; p < PLACEHOLDER_MAX && used < sizeof(known); p++)
                 used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", p > 0 ? ", " : "",
                                          table[p].name);
-        return error_set(error, -EINVAL, "%.*s: unknown placeholder; there are %s", (int)reference->length, s, known);
+        return error_set(error, -EINVAL, "%.*s: unknown placeholder; there are %s", (int)reference->length, s,
+                         known);
 }
 
 int placeholder_scan(const char *argument, size_t n_networks, unsigned *uses, struct error *error) {
@@ -103,8 +104,9 @@ int placeholder_scan(const char *argument, size_t n_networks, unsigned *uses, st
                 if (found == PLACEHOLDER_MAX)
                         return unknown_word(s, &reference, error);
                 if (reference.network >= n_networks)
-                        return error_set(error, -EINVAL, "%.*s: there is no such network; --network is given %zu "
-                                                         "times, and the first is net0",
+                        return error_set(error, -EINVAL,
+                                         "%.*s: there is no such network; --network is given %zu "
+                                         "times, and the first is net0",
                                          (int)reference.length, s, n_networks);
                 uses[reference.network] |= 1U << found;
                 s += reference.length;

@@ -29,7 +29,8 @@ enum placeholder {
 const char *placeholder_name(enum placeholder placeholder);
 bool placeholder_in_environment(enum placeholder placeholder);
 
-/* What stands for the placeholders of one network, in the order of --network. Owned strings; NULL stands for "". */
+/* What stands for the placeholders of one network, in the order of --network. Owned strings; NULL stands for
+ * "". */
 struct placeholder_values {
         char *values[PLACEHOLDER_MAX];
 };
@@ -37,9 +38,9 @@ struct placeholder_values {
 void placeholder_values_deinit(struct placeholder_values *values);
 
 /*
- * Looks at one argument: 0, or -EINVAL with a text when it names a placeholder or a network that does not exist. For
- * each placeholder used, bit 1 << enum placeholder is set in uses[network], which is as long as there are networks.
- * Braces that are not of the form {netN.word} are no placeholders.
+ * Looks at one argument: 0, or -EINVAL with a text when it names a placeholder or a network that does not
+ * exist. For each placeholder used, bit 1 << enum placeholder is set in uses[network], which is as long as
+ * there are networks. Braces that are not of the form {netN.word} are no placeholders.
  */
 int placeholder_scan(const char *argument, size_t n_networks, unsigned *uses, struct error *error);
 

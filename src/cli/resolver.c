@@ -18,8 +18,9 @@
 #define RESOLV_CONF "/etc/resolv.conf"
 
 /*
- * systemd-resolved (through nss-resolve) and nscd answer over Unix sockets, which no network namespace separates: they
- * would answer with the host's names. With something else in the socket's place the C library goes on to DNS.
+ * systemd-resolved (through nss-resolve) and nscd answer over Unix sockets, which no network namespace
+ * separates: they would answer with the host's names. With something else in the socket's place the C library
+ * goes on to DNS.
  */
 static const char *const host_resolvers[] = {
         "/run/systemd/resolve/io.systemd.Resolve",
@@ -67,6 +68,7 @@ int resolver_replace(const char *gateway, const char *domain, struct error *erro
         for (size_t i = 0; i < ARRAY_SIZE(host_resolvers); i++)
                 if (access(host_resolvers[i], F_OK) == 0 &&
                     mount("/dev/null", host_resolvers[i], NULL, MS_BIND, NULL) < 0)
-                        return error_errno(error, -errno, "cannot hide the host's resolver %s", host_resolvers[i]);
+                        return error_errno(error, -errno, "cannot hide the host's resolver %s",
+                                           host_resolvers[i]);
         return 0;
 }

@@ -15,8 +15,8 @@ void session_deinit(struct session *session) {
 }
 
 /*
- * The broker that belongs to this program: beside it when both are installed, in the next directory in a build tree.
- * NULL when neither is there, which leaves it to the library.
+ * The broker that belongs to this program: beside it when both are installed, in the next directory in a
+ * build tree. NULL when neither is there, which leaves it to the library.
  */
 static char *find_broker(void) {
         _cleanup_free_ char *own = process_own_directory();
@@ -100,17 +100,19 @@ int session_broker_error(struct session *session, int code, const char *format, 
         va_list arguments;
 
         va_start(arguments, format);
-        refused(session, code, berth_error(session->berth), berth_error_code(session->berth), format, arguments);
+        refused(session, code, berth_error(session->berth), berth_error_code(session->berth), format,
+                arguments);
         va_end(arguments);
         return code;
 }
 
-int session_network_error(struct session *session, const struct berth_network *network, int code, const char *format,
-                          ...) {
+int session_network_error(struct session *session, const struct berth_network *network, int code,
+                          const char *format, ...) {
         va_list arguments;
 
         va_start(arguments, format);
-        refused(session, code, berth_network_error(network), berth_network_error_code(network), format, arguments);
+        refused(session, code, berth_network_error(network), berth_network_error_code(network), format,
+                arguments);
         va_end(arguments);
         return code;
 }
@@ -122,8 +124,8 @@ int session_list(struct session *session, const char *name, json_t **ret) {
 
         r = berth_list(session->berth, name, &text);
         if (r < 0)
-                return session_broker_error(session, r, "cannot list %s%s", name ? "network " : "the networks",
-                                            name ? name : "");
+                return session_broker_error(session, r, "cannot list %s%s",
+                                            name ? "network " : "the networks", name ? name : "");
         list = json_loads(text, 0, NULL);
         if (!list)
                 return error_set(&session->error, -EPROTO, "the broker's list makes no sense");

@@ -16,22 +16,23 @@ struct session {
 
 void session_deinit(struct session *session);
 
-/* Connects, and starts the broker where none runs; a berthd beside this program, or in a build tree, counts first. */
+/* Connects, and starts the broker where none runs; a berthd beside this program, or in a build tree, counts
+ * first. */
 int session_connect(struct session *session);
 /*
- * Connects only where a broker runs: 1, or 0 when there is none, or another negative errno. session->berth is there in
- * each case, to be asked for its socket.
+ * Connects only where a broker runs: 1, or 0 when there is none, or another negative errno. session->berth is
+ * there in each case, to be asked for its socket.
  */
 int session_connect_running(struct session *session);
 
 /* The caller's mistake; returns -EINVAL. */
 int session_misused(struct session *session, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Takes the text of the library's last failure, says what was being done, and what to do next. Returns code. */
+/* The text of the library's last failure, with what was being done and what to do next. Returns code. */
 int session_broker_error(struct session *session, int code, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 /* The same for a failure on a network's handle. */
-int session_network_error(struct session *session, const struct berth_network *network, int code, const char *format,
-                          ...) __attribute__((format(printf, 4, 5)));
+int session_network_error(struct session *session, const struct berth_network *network, int code,
+                          const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* The broker's list, of all or (name not NULL) of one network; *ret is a new reference. */
 int session_list(struct session *session, const char *name, json_t **ret);

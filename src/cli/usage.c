@@ -50,7 +50,8 @@ static void print_options(FILE *out, const struct option_spec *options, size_t n
 void usage_print(FILE *out, const struct command *const *commands, size_t n_commands) {
         size_t widest = 0;
 
-        fprintf(out, "Usage: berth COMMAND [ARGUMENT...]\n\nNamed networks for virtual machines.\n\nCommands:\n");
+        fprintf(out,
+                "Usage: berth COMMAND [ARGUMENT...]\n\nNamed networks for virtual machines.\n\nCommands:\n");
         for (size_t i = 0; i < n_commands; i++)
                 if (strlen(commands[i]->name) > widest)
                         widest = strlen(commands[i]->name);

@@ -34,7 +34,8 @@ char *view_ipv6_prefix(const json_t *network, char buffer[static VIEW_TEXT_SIZE]
         const char *prefix = view_string(network, "ipv6_prefix");
 
         if (prefix[0])
-                snprintf(buffer, VIEW_TEXT_SIZE, "%s/%" PRId64, prefix, view_integer(network, "ipv6_prefix_length"));
+                snprintf(buffer, VIEW_TEXT_SIZE, "%s/%" PRId64, prefix,
+                         view_integer(network, "ipv6_prefix_length"));
         else
                 buffer[0] = '\0';
         return buffer;
@@ -49,8 +50,8 @@ char *view_state(const json_t *network, char buffer[static VIEW_TEXT_SIZE]) {
         else if (seconds < 60)
                 snprintf(buffer, VIEW_TEXT_SIZE, "idle, removed in %" PRId64 " s", seconds);
         else
-                snprintf(buffer, VIEW_TEXT_SIZE, "idle, removed in %" PRId64 " min %" PRId64 " s", seconds / 60,
-                         seconds % 60);
+                snprintf(buffer, VIEW_TEXT_SIZE, "idle, removed in %" PRId64 " min %" PRId64 " s",
+                         seconds / 60, seconds % 60);
         return buffer;
 }
 
@@ -63,7 +64,8 @@ char *view_bytes(int64_t bytes, char buffer[static VIEW_TEXT_SIZE]) {
                 value /= 1024;
                 unit++;
         }
-        snprintf(buffer, VIEW_TEXT_SIZE, unit > 0 && value < 9.95 ? "%.1f %s" : "%.0f %s", value, units[unit]);
+        snprintf(buffer, VIEW_TEXT_SIZE, unit > 0 && value < 9.95 ? "%.1f %s" : "%.0f %s", value,
+                 units[unit]);
         return buffer;
 }
 

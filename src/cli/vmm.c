@@ -16,12 +16,13 @@ struct vmm {
 /* ---- QEMU ---- */
 
 static bool is_qemu(const char *name) {
-        return text_starts_with(name, "qemu-system-") || text_equal(name, "qemu-kvm") || text_equal(name, "kvm");
+        return text_starts_with(name, "qemu-system-") || text_equal(name, "qemu-kvm") ||
+               text_equal(name, "kvm");
 }
 
 /*
- * How QEMU's machine attaches virtio devices: PCI but for microvm, which has a bus of its own unless pcie=on, and for
- * s390x, which has channels. Later -machine options add to earlier ones.
+ * How QEMU's machine attaches virtio devices: PCI but for microvm, which has a bus of its own unless pcie=on,
+ * and for s390x, which has channels. Later -machine options add to earlier ones.
  */
 static const char *qemu_device(const struct words *command) {
         bool microvm = false, pcie = false;
@@ -63,7 +64,8 @@ static int qemu_extend(struct words *command, const unsigned *queues, size_t n_n
                 if (vhost)
                         vhost_part = text_format(",vhost=on,%s={net%zu.%s}", many ? "vhostfds" : "vhostfd", i,
                                                  many ? "vhost_fds" : "vhost_fd");
-                /* A vector for each direction of each queue, one for the configuration, one for the control queue. */
+                /* A vector for each direction of each queue, one for the configuration, one for the control
+                 * queue. */
                 if (many && pci)
                         queue_part = text_format(",mq=on,vectors=%u", 2 * queues[i] + 2);
                 else if (many)
@@ -73,12 +75,13 @@ static int qemu_extend(struct words *command, const unsigned *queues, size_t n_n
 
                 r = words_append(command, "-netdev");
                 if (r == 0)
-                        r = words_append(command, "tap,id=berth%zu,%s={net%zu.%s}%s", i, many ? "fds" : "fd", i,
-                                         many ? "fds" : "fd", vhost_part ? vhost_part : "");
+                        r = words_append(command, "tap,id=berth%zu,%s={net%zu.%s}%s", i, many ? "fds" : "fd",
+                                         i, many ? "fds" : "fd", vhost_part ? vhost_part : "");
                 if (r == 0)
                         r = words_append(command, "-device");
                 if (r == 0)
-                        r = words_append(command, "%s,netdev=berth%zu,mac={net%zu.mac},host_mtu={net%zu.mtu}%s",
+                        r = words_append(command,
+                                         "%s,netdev=berth%zu,mac={net%zu.mac},host_mtu={net%zu.mtu}%s",
                                          device, i, i, i, queue_part ? queue_part : "");
                 if (r < 0)
                         return r;
@@ -93,8 +96,8 @@ static bool is_cloud_hypervisor(const char *name) {
 }
 
 /* --net takes any number of values but may stand only once: ours go behind one that is there already. */
-static int cloud_hypervisor_extend(struct words *command, const unsigned *queues, size_t n_networks, bool vhost,
-                                   struct error *error) {
+static int cloud_hypervisor_extend(struct words *command, const unsigned *queues, size_t n_networks,
+                                   bool vhost, struct error *error) {
         size_t at = 1;
         int r = 0;
 
@@ -163,8 +166,8 @@ const struct vmm *vmm_find(const char *program) {
         return NULL;
 }
 
-int vmm_extend(const struct vmm *vmm, struct words *command, const unsigned *queues, size_t n_networks, bool vhost,
-               struct error *error) {
+int vmm_extend(const struct vmm *vmm, struct words *command, const unsigned *queues, size_t n_networks,
+               bool vhost, struct error *error) {
         int r = vmm->extend(command, queues, n_networks, vhost, error);
 
         return r == -ENOMEM ? error_set(error, r, "out of memory") : r;

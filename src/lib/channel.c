@@ -118,12 +118,18 @@ static int code_to_errno(uint64_t code) {
         }
 }
 
-/* The error that a reply reports, if it does: 0 or a negative errno, then with its text and the other side's code. */
+/* The error that a reply reports, if it does: 0 or a negative errno, then with its text and the other side's
+ * code. */
 static int reply_read_error(json_t *body, struct error *error, int *ret_code) {
         const char *message = "refused without a reason";
         uint64_t code = 0;
         const struct field fields[] = {
-                { .key = "error", .type = FIELD_U64, .required = true, .ret = &code, .min = 1, .max = INT32_MAX },
+                { .key = "error",
+                  .type = FIELD_U64,
+                  .required = true,
+                  .ret = &code,
+                  .min = 1,
+                  .max = INT32_MAX },
                 { .key = "message", .type = FIELD_STRING, .ret = &message },
         };
 
@@ -137,8 +143,9 @@ static int reply_read_error(json_t *body, struct error *error, int *ret_code) {
         return error_set(error, code_to_errno(code), "%s", message);
 }
 
-/* The request has its answer, or will have none (result is then a negative errno, with its text in request). */
-static void channel_end(struct channel *channel, struct request *request, int result, struct wire_message *reply) {
+/* The request has its answer, or will have none: result is then a negative errno, its text in request. */
+static void channel_end(struct channel *channel, struct request *request, int result,
+                        struct wire_message *reply) {
         list_unlink(&request->link);
 
         if (request->kind == REQUEST_ABANDONED) {
@@ -240,13 +247,14 @@ static int channel_check(struct channel *channel, const struct request *request,
         if (!request)
                 return channel_fail(channel, -ENOMEM, "out of memory");
         if (!body)
-                return channel_fail(channel, -EINVAL, "a name in the request is not UTF-8, or memory is short");
+                return channel_fail(channel, -EINVAL,
+                                    "a name in the request is not UTF-8, or memory is short");
         return 0;
 }
 
 /*
- * Sends a request, which then waits for its reply or has failed already; or a negative errno, and the request is still
- * the caller's.
+ * Sends a request, which then waits for its reply or has failed already; or a negative errno, and the request
+ * is still the caller's.
  */
 static int channel_send(struct channel *channel, struct request *request, json_t *body) {
         int r;

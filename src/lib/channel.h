@@ -9,11 +9,12 @@
 #include "wire/wire.h"
 
 /*
- * Both kinds of connection, to the broker and to a network, are a channel: replies come in the order of the requests
- * (berth-protocol(7)), so a list of those that wait for theirs is all the state there is.
+ * Both kinds of connection, to the broker and to a network, are a channel: replies come in the order of the
+ * requests (berth-protocol(7)), so a list of those that wait for theirs is all the state there is.
  *
- * A request is either a call, which somebody waits for in channel_call, or it was begun, and becomes an event. One
- * whose caller gave up waiting is abandoned: its reply is dropped, and with it what the reply carries.
+ * A request is either a call, which somebody waits for in channel_call, or it was begun, and becomes an
+ * event. One whose caller gave up waiting is abandoned: its reply is dropped, and with it what the reply
+ * carries.
  */
 struct channel {
         struct wire *wire; /* NULL without a connection */
@@ -29,8 +30,8 @@ struct channel {
 };
 
 /*
- * Makes an event's object of the reply to a request that was begun. What it wants of the message it takes from it; the
- * rest is dropped. 0, or a negative errno with its text in error.
+ * Makes an event's object of the reply to a request that was begun. What it wants of the message it takes
+ * from it; the rest is dropped. 0, or a negative errno with its text in error.
  */
 typedef int (*channel_finish_fn)(struct wire_message *reply, struct berth_event *event, struct error *error);
 
@@ -43,7 +44,8 @@ int channel_open(struct channel *channel, int consume_fd);
 /* Forgets the last failure: at the start of each function that may set one. */
 void channel_clear_error(struct channel *channel);
 /* Notes a failure that the other side has no part in; returns code. */
-int channel_fail(struct channel *channel, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int channel_fail(struct channel *channel, int code, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
 
 /* The reply, at success; its caller releases it. body is consumed; NULL stands for one that could not be
  * made. */

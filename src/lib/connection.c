@@ -51,15 +51,17 @@ static int explain(struct error *error, int code, const char *socket, bool syste
         case -ENOENT:
         case -ECONNREFUSED:
                 if (system && geteuid() != 0)
-                        return error_set(error, code, "no broker of the system listens at %s: root has to start it",
+                        return error_set(error, code,
+                                         "no broker of the system listens at %s: root has to start it",
                                          socket);
                 return error_set(error, code, "no broker listens at %s", socket);
         case -EACCES:
         case -EPERM:
-                return error_set(error, code,
-                                 "not allowed to connect to %s: it belongs to another user, or a directory above it "
-                                 "is closed",
-                                 socket);
+                return error_set(
+                        error, code,
+                        "not allowed to connect to %s: it belongs to another user, or a directory above it "
+                        "is closed",
+                        socket);
         default:
                 return error_errno(error, code, "cannot connect to the broker at %s", socket);
         }
@@ -78,10 +80,11 @@ static int connect_named(struct berth *berth, const char *path, bool from_enviro
                 return fd;
         explain(error, fd, path, false);
         if (from_environment && (fd == -ENOENT || fd == -ECONNREFUSED))
-                return error_set(error, fd,
-                                 "no broker listens at %s, which BERTH_SOCKET names: start one there (berthd --socket "
-                                 "%s), or unset BERTH_SOCKET",
-                                 path, path);
+                return error_set(
+                        error, fd,
+                        "no broker listens at %s, which BERTH_SOCKET names: start one there (berthd --socket "
+                        "%s), or unset BERTH_SOCKET",
+                        path, path);
         return fd;
 }
 
@@ -220,8 +223,8 @@ int berth_list(struct berth *berth, const char *name, char **ret_json) {
         return r < 0 ? r : dump(berth, reply.body, ret_json);
 }
 
-int berth_enter(struct berth *berth, const char *name, int *ret_user_namespace_fd, int *ret_network_namespace_fd,
-                char **ret_json) {
+int berth_enter(struct berth *berth, const char *name, int *ret_user_namespace_fd,
+                int *ret_network_namespace_fd, char **ret_json) {
         _cleanup_(wire_message_deinit) struct wire_message reply = WIRE_MESSAGE_INIT;
         json_t *network;
         int r;
@@ -231,8 +234,8 @@ int berth_enter(struct berth *berth, const char *name, int *ret_user_namespace_f
                 return r;
         network = json_object_get(reply.body, "network");
         if (!json_is_object(network) || reply.n_fds < 1 || reply.n_fds > 2)
-                return channel_fail(&berth->channel, -EPROTO, "the reply makes no sense: %zu file descriptors",
-                                    reply.n_fds);
+                return channel_fail(&berth->channel, -EPROTO,
+                                    "the reply makes no sense: %zu file descriptors", reply.n_fds);
         if (ret_json) {
                 r = dump(berth, network, ret_json);
                 if (r < 0)

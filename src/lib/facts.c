@@ -75,7 +75,10 @@ int facts_parse_interface(json_t *object, struct berth_interface_facts *ret, str
                 { .key = "mtu", .type = FIELD_U64, .required = true, .ret = &mtu, .min = 68, .max = 65535 },
                 { .key = "max_packet_size", .type = FIELD_U64, .ret = &max_packet_size, .max = UINT32_MAX },
                 { .key = "queues", .type = FIELD_U64, .required = true, .ret = &queues, .min = 1, .max = 16 },
-                { .key = "vnet_header_size", .type = FIELD_U64, .required = true, .ret = &vnet_header_size,
+                { .key = "vnet_header_size",
+                  .type = FIELD_U64,
+                  .required = true,
+                  .ret = &vnet_header_size,
                   .max = 64 },
                 { .key = "isolated", .type = FIELD_BOOL, .ret = &f.isolated },
         };

@@ -31,8 +31,8 @@ int interface_new(struct berth_interface **ret, struct wire_message *reply, stru
         if (r < 0)
                 return r;
         if (reply->n_fds != interface->facts.queues)
-                return error_set(error, -EPROTO, "the reply has %zu file descriptors for %u queues", reply->n_fds,
-                                 (unsigned)interface->facts.queues);
+                return error_set(error, -EPROTO, "the reply has %zu file descriptors for %u queues",
+                                 reply->n_fds, (unsigned)interface->facts.queues);
         for (size_t i = 0; i < reply->n_fds; i++) {
                 interface->fds[i] = wire_message_take_fd(reply, i);
                 r = fd_set_nonblock(interface->fds[i], true);

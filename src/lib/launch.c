@@ -53,12 +53,14 @@ static char *find_program(const char *program) {
 }
 
 /*
- * The caller's environment less what concerns the caller alone: were the caller a service, the broker would report its
- * own readiness as the caller's, take over its sockets, or write its log as if it were the journal.
+ * The caller's environment less what concerns the caller alone: were the caller a service, the broker would
+ * report its own readiness as the caller's, take over its sockets, or write its log as if it were the
+ * journal.
  */
 static char **copy_environment(void) {
-        static const char *const dropped[] = { "NOTIFY_SOCKET=", "LISTEN_FDS=", "LISTEN_PID=", "LISTEN_FDNAMES=",
-                                               "JOURNAL_STREAM=", "WATCHDOG_PID=", "WATCHDOG_USEC=" };
+        static const char *const dropped[] = { "NOTIFY_SOCKET=",  "LISTEN_FDS=",     "LISTEN_PID=",
+                                               "LISTEN_FDNAMES=", "JOURNAL_STREAM=", "WATCHDOG_PID=",
+                                               "WATCHDOG_USEC=" };
         size_t n = 0, used = 0;
         char **copy;
 
@@ -95,10 +97,11 @@ static int plan_init(struct plan *plan, const struct place *place, const char *p
                      struct error *error) {
         plan->program = find_program(program);
         if (!plan->program)
-                return error_set(error, -ENOENT,
-                                 "the broker's program, berthd, is neither in %s nor in PATH: install it, or set "
-                                 "BERTH_BROKER to its path",
-                                 BERTH_BINDIR);
+                return error_set(
+                        error, -ENOENT,
+                        "the broker's program, berthd, is neither in %s nor in PATH: install it, or set "
+                        "BERTH_BROKER to its path",
+                        BERTH_BINDIR);
         plan->environment = copy_environment();
         if (!plan->environment)
                 return error_set(error, -ENOMEM, "out of memory");
@@ -117,8 +120,9 @@ static int plan_init(struct plan *plan, const struct place *place, const char *p
 /* Runs in the child of a child; does not return. Only async-signal-safe calls. */
 static void plan_execute(const struct plan *plan) {
         struct sigaction action = { .sa_handler = SIG_DFL };
+        const char *reason;
         sigset_t none;
-        int ready_fd = fcntl(plan->ready_fd, F_DUPFD, READY_FD + 1); /* not one that dup2 is about to replace */
+        int ready_fd = fcntl(plan->ready_fd, F_DUPFD, READY_FD + 1); /* dup2 is about to replace 0 to 3 */
 
         for (int signal = 1; signal < NSIG; signal++)
                 sigaction(signal, &action, NULL);
@@ -135,14 +139,8 @@ static void plan_execute(const struct plan *plan) {
                 _exit(127);
         execve(plan->program, plan->argv, plan->environment);
 
-        {
-                int r = errno;
-                const char *reason = r == ENOENT ? "no such program" : r == EACCES ? "not allowed" : "not executable";
-
-                if (write(READY_FD, reason, strlen(reason)) < 0)
-                        _exit(126);
-        }
-        _exit(127);
+        reason = errno == ENOENT ? "no such program" : errno == EACCES ? "not allowed" : "not executable";
+        _exit(write(READY_FD, reason, strlen(reason)) < 0 ? 126 : 127);
 }
 
 /* A process without stdin, stdout or stderr gets their numbers for its next fds: moves *fd out of the way. */
@@ -199,7 +197,8 @@ static int wait_ready(int fd, const char *program, const char *log_path, struct 
                 ssize_t n;
 
                 if (left == 0 || poll(&pollfd, 1, left) == 0)
-                        return error_set(error, -ETIMEDOUT, "the broker was not ready after %d s; see its log, %s",
+                        return error_set(error, -ETIMEDOUT,
+                                         "the broker was not ready after %d s; see its log, %s",
                                          READY_TIMEOUT_MS / 1000, log_path);
                 n = read(fd, text + used, sizeof(text) - 1 - used);
                 if (n < 0 && errno == EINTR)
@@ -214,8 +213,8 @@ static int wait_ready(int fd, const char *program, const char *log_path, struct 
                 return 0;
         if (text[0])
                 return error_set(error, -ECHILD, "the broker (%s) did not start: %s", program, text);
-        return error_set(error, -ECHILD, "the broker (%s) ended before it was ready; see its log, %s", program,
-                         log_path);
+        return error_set(error, -ECHILD, "the broker (%s) ended before it was ready; see its log, %s",
+                         program, log_path);
 }
 
 static int launch(const struct place *place, const char *program, struct error *error) {

@@ -104,8 +104,8 @@ int berth_network_set_inheritable(struct berth_network *network, bool inheritabl
 }
 
 /*
- * The caller's options as this library knows them: shorter ones (an older caller) are filled up with zeros, longer ones
- * (a newer caller) must have nothing set in the part that is unknown here.
+ * The caller's options as this library knows them: shorter ones (an older caller) are filled up with zeros,
+ * longer ones (a newer caller) must have nothing set in the part that is unknown here.
  */
 static int options_read(struct channel *channel, const struct berth_interface_options *options,
                         struct berth_interface_options *ret) {
@@ -116,7 +116,8 @@ static int options_read(struct channel *channel, const struct berth_interface_op
                 return channel_fail(channel, -EINVAL, "the options' size is not set");
         for (size_t i = sizeof(*ret); i < options->size; i++)
                 if (((const char *)options)[i] != 0)
-                        return channel_fail(channel, -E2BIG, "the options are of a newer version than libberth");
+                        return channel_fail(channel, -E2BIG,
+                                            "the options are of a newer version than libberth");
         memcpy(ret, options, options->size < sizeof(*ret) ? options->size : sizeof(*ret));
         return 0;
 }
@@ -130,7 +131,8 @@ static int add_member(json_t *body, const char *key, bool set, json_t *consume_v
         return json_object_set_new(body, key, consume_value) < 0 ? -ENOMEM : 0;
 }
 
-static int start_request(struct channel *channel, const struct berth_interface_options *options, json_t **ret) {
+static int start_request(struct channel *channel, const struct berth_interface_options *options,
+                         json_t **ret) {
         struct berth_interface_options o;
         json_t *body;
         int r;
@@ -139,8 +141,8 @@ static int start_request(struct channel *channel, const struct berth_interface_o
         r = options_read(channel, options, &o);
         if (r < 0)
                 return r;
-        body = json_pack("{s:s, s:s*, s:s*, s:s*, s:s*}", "command", "start", "name", o.name, "id", o.id, "mac", o.mac,
-                         "address", o.address);
+        body = json_pack("{s:s, s:s*, s:s*, s:s*, s:s*}", "command", "start", "name", o.name, "id", o.id,
+                         "mac", o.mac, "address", o.address);
         if (!body)
                 return channel_fail(channel, -EINVAL, "an option is not UTF-8, or memory is short");
         if (add_member(body, "mtu", o.mtu > 0, json_integer(o.mtu)) < 0 ||
@@ -188,7 +190,8 @@ int berth_network_stop(struct berth_network *network, const struct berth_interfa
         _cleanup_(wire_message_deinit) struct wire_message reply = WIRE_MESSAGE_INIT;
         const char *port = berth_interface_get_facts(interface)->port;
 
-        return channel_call(&network->channel, json_pack("{s:s, s:s}", "command", "stop", "port", port), &reply);
+        return channel_call(&network->channel, json_pack("{s:s, s:s}", "command", "stop", "port", port),
+                            &reply);
 }
 
 int berth_network_get_fd(const struct berth_network *network) {

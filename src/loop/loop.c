@@ -15,9 +15,10 @@
 #include "base/memory.h"
 
 /*
- * epoll's user data is the source. Events are fetched in batches, and a handler may free a source that has an event
- * further on in the batch: source_free clears those. Timers share one timerfd, set to the earliest of them just
- * before a wait (and only when that changed); the timerfd is registered with the loop itself as user data.
+ * epoll's user data is the source. Events are fetched in batches, and a handler may free a source that has an
+ * event further on in the batch: source_free clears those. Timers share one timerfd, set to the earliest of
+ * them just before a wait (and only when that changed); the timerfd is registered with the loop itself as
+ * user data.
  */
 enum source_kind { SOURCE_FD, SOURCE_TIMER, SOURCE_SIGNAL, SOURCE_CHILD };
 
@@ -130,8 +131,8 @@ struct source *source_free(struct source *source) {
         for (int i = 0; i < loop->n_events; i++)
                 if (loop->events[i].data.ptr == source)
                         loop->events[i].data.ptr = NULL;
-        /* Explicitly, as epoll follows the open file and not the number: a copy of the fd elsewhere would keep the
-         * registration, and its pointer, alive (epoll(7)). */
+        /* Explicitly, as epoll follows the open file and not the number: a copy of the fd elsewhere would
+         * keep the registration, and its pointer, alive (epoll(7)). */
         if (source->fd >= 0)
                 epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
         if (source->kind != SOURCE_FD)
@@ -146,7 +147,8 @@ void source_freep(struct source **source) {
         *source = source_free(*source);
 }
 
-int loop_add_fd(struct loop *loop, struct source **ret, int fd, uint32_t events, source_fd_fn fn, void *data) {
+int loop_add_fd(struct loop *loop, struct source **ret, int fd, uint32_t events, source_fd_fn fn,
+                void *data) {
         _cleanup_(source_freep) struct source *source = NULL;
         int r;
 
@@ -218,8 +220,8 @@ int loop_add_signal(struct loop *loop, struct source **ret, int signal, source_s
         r = watch(loop, source->fd, EPOLLIN, source);
         if (r < 0)
                 return r;
-        /* Last, so that a failure above leaves the mask alone. Freeing the source does not unblock: a signal that
-         * is pending then would be delivered the default way, which for most is death. */
+        /* Last, so that a failure above leaves the mask alone. Freeing the source does not unblock: a signal
+         * that is pending then would be delivered the default way, which for most is death. */
         r = pthread_sigmask(SIG_BLOCK, &set, NULL);
         if (r != 0)
                 return -r;
@@ -227,7 +229,8 @@ int loop_add_signal(struct loop *loop, struct source **ret, int signal, source_s
         return 0;
 }
 
-int loop_add_child(struct loop *loop, struct source **ret, int consume_pidfd, source_child_fn fn, void *data) {
+int loop_add_child(struct loop *loop, struct source **ret, int consume_pidfd, source_child_fn fn,
+                   void *data) {
         _cleanup_(source_freep) struct source *source = NULL;
         int r;
 
@@ -267,14 +270,14 @@ static int dispatch_child(struct source *source) {
         } else if (info.si_pid == 0)
                 return 0; /* not over yet */
 
-        /* Closing a pidfd that nobody else holds ends its registration; one that was duplicated needs the call. */
+        /* Closing a pidfd ends its registration only when there is no copy of it. */
         epoll_ctl(source->loop->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
         source->fd = fd_close(source->fd);
         return source->child_fn(source, &info, source->data);
 }
 
-/* Runs what is due. It is set aside first: a handler that arms a timer anew, even for now, waits for the next turn and
- * starves no other source, while one that frees or disarms a timer takes it out of either list. */
+/* Runs what is due. It is set aside first: a handler that arms a timer anew, even for now, waits for the next
+ * turn and starves no other source, while one that frees or disarms a timer takes it out of either list. */
 static int dispatch_timers(struct loop *loop) {
         struct list due = LIST_INIT(due);
         uint64_t now = loop_now(), expirations;

@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "network/leftover.h"
 #include "network/resolver.h"
 #include "network/ruleset.h"
 #include "network/service.h"
@@ -24,7 +25,7 @@ struct dnsmasq {
         const struct configuration *configuration;
         struct service *service;
         char *program;
-        char *configuration_path, *hosts_path, *dhcp_hosts_path, *leases_path;
+        char *configuration_path, *hosts_path, *dhcp_hosts_path, *leases_path, *note_path;
         void (*changed)(void *data);
         void *data;
 };
@@ -57,7 +58,12 @@ static int spawn(void *data, int log_fd, pid_t *ret_pid, struct error *error) {
         _cleanup_free_ char *file = text_format("--conf-file=%s", dnsmasq->configuration_path);
         const char *argv[] = { dnsmasq->program, "--keep-in-foreground", file, NULL };
 
-        return file ? service_execute(argv, log_fd, ret_pid, error) : -ENOMEM;
+        if (!file)
+                return -ENOMEM;
+        int pidfd = service_execute(argv, log_fd, ret_pid, error);
+        if (pidfd >= 0)
+                leftover_note(dnsmasq->note_path, *ret_pid);
+        return pidfd;
 }
 
 static const struct service_ops service_ops = {
@@ -174,10 +180,12 @@ int dnsmasq_new(struct dnsmasq **ret, struct loop *loop, const struct configurat
         dnsmasq->hosts_path = text_format("%s/hosts", configuration->runtime_directory);
         dnsmasq->dhcp_hosts_path = text_format("%s/dhcp-hosts", configuration->runtime_directory);
         dnsmasq->leases_path = text_format("%s/dnsmasq.leases", configuration->state_directory);
+        dnsmasq->note_path = text_format("%s/dnsmasq.pid", configuration->state_directory);
         dnsmasq->program = process_find_program("dnsmasq", NULL);
 
         int r = -ENOMEM;
-        if (!dnsmasq->configuration_path || !dnsmasq->hosts_path || !dnsmasq->dhcp_hosts_path || !dnsmasq->leases_path)
+        if (!dnsmasq->configuration_path || !dnsmasq->hosts_path || !dnsmasq->dhcp_hosts_path || !dnsmasq->leases_path ||
+            !dnsmasq->note_path)
                 error_set(error, r, "no memory for dnsmasq's paths");
         else if (!dnsmasq->program)
                 r = error_set(error, -ENOENT, "dnsmasq is not installed (the package is dnsmasq-base)");
@@ -202,11 +210,14 @@ struct dnsmasq *dnsmasq_free(struct dnsmasq *dnsmasq) {
         free(dnsmasq->hosts_path);
         free(dnsmasq->dhcp_hosts_path);
         free(dnsmasq->leases_path);
+        free(dnsmasq->note_path);
         free(dnsmasq);
         return NULL;
 }
 
 void dnsmasq_start(struct dnsmasq *dnsmasq) {
+        /* It would hold the addresses, or (where all else of the network has gone) serve the lease file of this one. */
+        leftover_end(dnsmasq->note_path, "dnsmasq");
         service_start(dnsmasq->service);
 }
 

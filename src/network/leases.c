@@ -89,6 +89,7 @@ static void end(struct lease *lease) {
 
         lease_free(lease);
         ports_end_lease(leases->context.ports, number);
+        forwards_end_lease(leases->context.forwards, number);
         if (leases->n == 0)
                 leases->context.idle(leases->context.data, true);
 }
@@ -113,12 +114,15 @@ static void close_handle(struct handle *handle) {
         leases->context.ended(leases->context.data, number);
 }
 
-static int answer_error(struct handle *handle, int code, const char *message) {
-        json_t *reply = json_pack("{si ss%}", "error", code, "message", message, strlen(message));
-        int r = wire_send(handle->wire, reply, NULL, 0);
+static int answer_object(struct handle *handle, json_t *consume_reply) {
+        int r = consume_reply ? wire_send(handle->wire, consume_reply, NULL, 0) : -ENOMEM;
 
-        json_decref(reply);
+        json_decref(consume_reply);
         return r;
+}
+
+static int answer_error(struct handle *handle, int code, const char *message) {
+        return answer_object(handle, json_pack("{si ss%}", "error", code, "message", message, strlen(message)));
 }
 
 static int code_of(int r) {
@@ -135,7 +139,7 @@ static int code_of(int r) {
         }
 }
 
-static int answer_start(struct handle *handle, json_t *body) {
+static int answer_start(struct handle *handle, struct wire_message *message) {
         struct lease *lease = handle->lease;
         struct port_request request = { .lease = lease->number, .uid = lease->uid };
         uint64_t mtu = 0, queues = 0;
@@ -155,7 +159,7 @@ static int answer_start(struct handle *handle, json_t *body) {
         size_t n_fds = 0;
         json_t *interface = NULL;
 
-        int r = fields_parse(body, fields, ARRAY_SIZE(fields), false, &error);
+        int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), false, &error);
         if (r < 0)
                 return answer_error(handle, INVALID_REQUEST, error_text(&error, r));
         request.mtu = (unsigned)mtu;
@@ -173,7 +177,7 @@ static int answer_start(struct handle *handle, json_t *body) {
         return r;
 }
 
-static int answer_stop(struct handle *handle, json_t *body) {
+static int answer_stop(struct handle *handle, struct wire_message *message) {
         const char *command, *port;
         const struct field fields[] = {
                 { "command", FIELD_STRING, true, &command, 0, 0 },
@@ -181,57 +185,121 @@ static int answer_stop(struct handle *handle, json_t *body) {
         };
         struct error error = ERROR_INIT;
 
-        int r = fields_parse(body, fields, ARRAY_SIZE(fields), false, &error);
+        int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), false, &error);
         if (r >= 0)
                 r = ports_stop(handle->lease->leases->context.ports, handle->lease->number, port, &error);
         if (r < 0)
                 return answer_error(handle, INVALID_REQUEST, error_text(&error, r));
 
-        json_t *reply = json_pack("{ss}", "stopped", port);
-        r = wire_send(handle->wire, reply, NULL, 0);
-        json_decref(reply);
-        return r;
+        return answer_object(handle, json_pack("{ss}", "stopped", port));
 }
 
-static int answer_network(struct handle *handle, json_t *body) {
+static int answer_network(struct handle *handle, struct wire_message *message) {
         const char *command;
         const struct field fields[] = { { "command", FIELD_STRING, true, &command, 0, 0 } };
         struct error error = ERROR_INIT;
 
-        int r = fields_parse(body, fields, ARRAY_SIZE(fields), false, &error);
+        int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), false, &error);
         if (r < 0)
                 return answer_error(handle, INVALID_REQUEST, error_text(&error, r));
 
         json_t *network = configuration_facts(handle->lease->leases->context.configuration);
         json_object_set_new(network, "lease", json_integer((json_int_t)handle->lease->number));
-        json_t *reply = json_pack("{so}", "network", network);
-        r = wire_send(handle->wire, reply, NULL, 0);
-        json_decref(reply);
-        return r;
+        return answer_object(handle, json_pack("{so}", "network", network));
+}
+
+static int answer_forward(struct handle *handle, struct wire_message *message) {
+        const char *command, *protocol, *name;
+        uint64_t port = 0;
+        unsigned number = 0;
+        const struct field fields[] = {
+                { "command", FIELD_STRING, true, &command, 0, 0 },
+                { "protocol", FIELD_STRING, true, &protocol, 0, 0 },
+                { "name", FIELD_STRING, true, &name, 0, 0 },
+                { "port", FIELD_U64, true, &port, 1, 65535 },
+        };
+        struct error error = ERROR_INIT;
+
+        int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), false, &error);
+        if (r >= 0 && !text_equal(protocol, "tcp") && !text_equal(protocol, "udp"))
+                r = error_set(&error, -EINVAL, "\"protocol\" must be \"tcp\" or \"udp\"");
+        if (r >= 0 && !text_is_label(name))
+                r = error_set(&error, -EINVAL, "\"name\": \"%s\" is no name of a VM", name);
+        if (r >= 0 && message->n_fds != 1)
+                r = error_set(&error, -EINVAL, "a forward comes with one file descriptor, its listening socket");
+        if (r >= 0)
+                r = forwards_add(handle->lease->leases->context.forwards, handle->lease->number,
+                                 text_equal(protocol, "tcp") ? FORWARD_TCP : FORWARD_UDP, name, (uint16_t)port,
+                                 wire_message_take_fd(message, 0), &number, &error);
+        if (r < 0)
+                return answer_error(handle, code_of(r), error_text(&error, r));
+        return answer_object(handle, json_pack("{si}", "forward", (int)number));
+}
+
+static int answer_unforward(struct handle *handle, struct wire_message *message) {
+        const char *command;
+        uint64_t number = 0;
+        const struct field fields[] = {
+                { "command", FIELD_STRING, true, &command, 0, 0 },
+                { "forward", FIELD_U64, true, &number, 1, UINT32_MAX },
+        };
+        struct error error = ERROR_INIT;
+
+        int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), false, &error);
+        if (r >= 0)
+                r = forwards_remove(handle->lease->leases->context.forwards, handle->lease->number, (unsigned)number,
+                                    &error);
+        if (r < 0)
+                return answer_error(handle, code_of(r), error_text(&error, r));
+        return answer_object(handle, json_pack("{si}", "unforwarded", (int)number));
+}
+
+static int answer_forwards(struct handle *handle, struct wire_message *message) {
+        struct lease *lease = handle->lease;
+        const char *command;
+        const struct field fields[] = { { "command", FIELD_STRING, true, &command, 0, 0 } };
+        struct error error = ERROR_INIT;
+
+        int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), false, &error);
+        if (r < 0)
+                return answer_error(handle, INVALID_REQUEST, error_text(&error, r));
+        return answer_object(handle, json_pack("{so}", "forwards",
+                                               forwards_describe(lease->leases->context.forwards, lease->number)));
 }
 
 static const struct command {
         const char *name;
-        int (*answer)(struct handle *handle, json_t *body);
+        bool takes_fds;
+        int (*answer)(struct handle *handle, struct wire_message *message);
 } commands[] = {
-        { "start", answer_start },
-        { "stop", answer_stop },
-        { "network", answer_network },
+        { "start", false, answer_start },     { "stop", false, answer_stop },
+        { "network", false, answer_network }, { "forward", true, answer_forward },
+        { "unforward", false, answer_unforward }, { "forwards", false, answer_forwards },
 };
 
-static int answer(struct handle *handle, const struct wire_message *message) {
+static const struct command *find_command(const char *name) {
+        for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+                if (text_equal(name, commands[i].name))
+                        return &commands[i];
+        return NULL;
+}
+
+static int answer(struct handle *handle, struct wire_message *message) {
         const char *name = json_string_value(json_object_get(message->body, "command"));
-        _cleanup_free_ char *text = NULL;
+        const struct command *command = name ? find_command(name) : NULL;
 
         if (!name)
                 return answer_error(handle, INVALID_REQUEST, "a request needs a \"command\", a string");
-        if (message->n_fds > 0)
+        if (!command) {
+                _cleanup_free_ char *text =
+                        text_format("unknown command \"%s\": a network's handle knows start, stop, network, forward, "
+                                    "unforward and forwards",
+                                    name);
+                return answer_error(handle, INVALID_REQUEST, text ? text : "unknown command");
+        }
+        if (message->n_fds > 0 && !command->takes_fds)
                 return answer_error(handle, INVALID_REQUEST, "this request takes no file descriptors");
-        for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-                if (text_equal(name, commands[i].name))
-                        return commands[i].answer(handle, message->body);
-        text = text_format("unknown command \"%s\": a network's handle knows start, stop and network", name);
-        return answer_error(handle, INVALID_REQUEST, text ? text : "unknown command");
+        return command->answer(handle, message);
 }
 
 /* One request, or what is wrong with it. 1 when there may be another, 0 when not yet, negative to close. */

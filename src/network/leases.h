@@ -5,11 +5,13 @@
 #include <stdint.h>
 
 #include "loop/loop.h"
+#include "network/forwards.h"
 #include "network/ports.h"
 
 /*
  * A lease has one or more handles, each a socket whose other end a client holds. It ends when the last is closed, or
- * when the broker says so. Over a handle a client starts and stops interfaces, as berth-protocol(7) says.
+ * when the broker says so. Over a handle a client starts and stops interfaces and
+ * forwards, as berth-protocol(7) says; they end with the lease.
  */
 struct leases;
 
@@ -17,6 +19,7 @@ struct leases_context {
         struct loop *loop;
         const struct configuration *configuration;
         struct ports *ports;
+        struct forwards *forwards;
         /* The last handle of a lease was closed; not called for leases_end. Then `idle`, if it was the last lease. */
         void (*ended)(void *data, uint64_t lease);
         /* The number of leases is now 0, or no longer. */

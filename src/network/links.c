@@ -242,6 +242,13 @@ int links_add_bridge(struct links *links, const char *name, const struct mac *ma
         nla_put_u32(msg, IFLA_MTU, mtu);
         struct nlattr *info = nla_nest_start(msg, IFLA_LINKINFO);
         nla_put_string(msg, IFLA_INFO_KIND, "bridge");
+        /* Frames to the groups of IEEE 802.1D pass no hook of the bridge family, so nothing is learned from them: any
+         * VM could take another's MAC address by one. */
+        struct br_boolopt_multi options = { .optval = 1U << BR_BOOLOPT_NO_LL_LEARN,
+                                            .optmask = 1U << BR_BOOLOPT_NO_LL_LEARN };
+        struct nlattr *data = nla_nest_start(msg, IFLA_INFO_DATA);
+        nla_put(msg, IFLA_BR_MULTI_BOOLOPT, sizeof(options), &options);
+        nla_nest_end(msg, data);
         nla_nest_end(msg, info);
         return transact(links, msg, error, "making the bridge", name);
 }

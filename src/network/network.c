@@ -16,6 +16,7 @@
 #include "network/addresses.h"
 #include "network/control.h"
 #include "network/dnsmasq.h"
+#include "network/forwards.h"
 #include "network/host-addresses.h"
 #include "network/leases.h"
 #include "network/ports.h"
@@ -38,6 +39,7 @@ struct network {
         struct links *links;
         struct addresses *addresses;
         struct ports *ports;
+        struct forwards *forwards;
         struct leases *leases;
         struct resolver *resolver; /* NULL: no DNS, or none of the outside */
         struct dnsmasq *dnsmasq; /* NULL: nothing for it to do */
@@ -122,7 +124,7 @@ static int set_rules(struct network *network, struct error *error) {
                 return -ENOMEM;
         n = ports_summarize(network->ports, ports, n);
         for (size_t i = 0; i < n; i++)
-                rules[i] = (struct ruleset_port){ ports[i].port, ports[i].mac, ports[i].address };
+                rules[i] = (struct ruleset_port){ ports[i].port, ports[i].mac, ports[i].address, ports[i].isolated };
 
         network->rules = network->uplink_ops->rules(network->uplink);
         int r = ruleset_set_network(c, &network->rules, rules, n, error);
@@ -285,8 +287,9 @@ static void on_broker_arrived(void *data) {
 
 static void send_listing(struct network *network, uint64_t serial) {
         json_t *services = json_object();
-        json_t *listing = json_pack("{ss sI so so so}", "command", "listing", "serial", (json_int_t)serial,
-                                    "interfaces", ports_describe(network->ports), "uplink", describe_uplink(network),
+        json_t *listing = json_pack("{ss sI so so so so}", "command", "listing", "serial", (json_int_t)serial,
+                                    "interfaces", ports_describe(network->ports), "forwards",
+                                    forwards_describe(network->forwards, 0), "uplink", describe_uplink(network),
                                     "services", services);
 
         if (network->dnsmasq)
@@ -351,6 +354,12 @@ static int on_broker_message(void *data, struct wire_message *message) {
         return 0;
 }
 
+static uint32_t find_vm(void *data, const char *name) {
+        struct network *network = data;
+
+        return ports_find_address(network->ports, name);
+}
+
 /* The parts that only keep books, and then those that touch the namespace. */
 static int make_books(struct network *network, struct error *error) {
         const struct configuration *c = &network->parts.configuration;
@@ -359,7 +368,19 @@ static int make_books(struct network *network, struct error *error) {
         int r = ports_new(&network->ports, &ports);
         if (r < 0)
                 return r;
-        const struct leases_context leases = { network->loop, c, network->ports, on_lease_ended, on_idle, network };
+        const struct forwards_context forwards = { network->loop, find_vm, network };
+        r = forwards_new(&network->forwards, &forwards);
+        if (r < 0)
+                return r;
+        const struct leases_context leases = {
+                .loop = network->loop,
+                .configuration = c,
+                .ports = network->ports,
+                .forwards = network->forwards,
+                .ended = on_lease_ended,
+                .idle = on_idle,
+                .data = network,
+        };
         r = leases_new(&network->leases, &leases);
         return r < 0 ? r : ports_adopt(network->ports, error);
 }
@@ -495,6 +516,7 @@ struct network *network_free(struct network *network) {
         dnsmasq_free(network->dnsmasq);
         resolver_free(network->resolver);
         leases_free(network->leases);
+        forwards_free(network->forwards);
         ports_free(network->ports);
         addresses_free(network->addresses);
         links_free(network->links);

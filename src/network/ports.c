@@ -63,7 +63,8 @@ struct ports *ports_free(struct ports *ports) {
 }
 
 static struct ruleset_port rules_of(const struct port *port) {
-        return (struct ruleset_port){ .name = port->device, .mac = port->mac, .address = port->address };
+        return (struct ruleset_port){ .name = port->device, .mac = port->mac, .address = port->address,
+                                       .isolated = port->isolated };
 }
 
 /* The alias: all that a successor must know, in less than the kernel's 256 bytes (IFALIASZ). */
@@ -364,6 +365,13 @@ void ports_look(struct ports *ports) {
                 ports->context.changed(ports->context.data);
 }
 
+uint32_t ports_find_address(const struct ports *ports, const char *name) {
+        list_for_each(struct port, port, &((struct ports *)ports)->ports, entry)
+                if (*port->name && strcasecmp(port->name, name) == 0)
+                        return port->address;
+        return 0;
+}
+
 size_t ports_count(const struct ports *ports) {
         return ports->n;
 }
@@ -375,6 +383,7 @@ size_t ports_summarize(const struct ports *ports, struct port_summary *ret, size
                 if (i < n)
                         ret[i++] = (struct port_summary){ .mac = port->mac, .address = port->address,
                                                           .port = port->device,
+                                                          .isolated = port->isolated,
                                                           .name = *port->name ? port->name : NULL };
         return i;
 }

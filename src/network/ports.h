@@ -38,6 +38,7 @@ struct port_summary {
         uint32_t address;
         const char *port; /* the device */
         const char *name; /* NULL: none */
+        bool isolated;
 };
 
 int ports_new(struct ports **ret, const struct ports_context *context);
@@ -61,6 +62,8 @@ void ports_end_lease(struct ports *ports, uint64_t lease);
 /* A device may be gone: forgets the ports of those that are. */
 void ports_look(struct ports *ports);
 
+/* The address of the VM that has this name now, or 0. */
+uint32_t ports_find_address(const struct ports *ports, const char *name);
 size_t ports_count(const struct ports *ports);
 /* As many as there are, up to n. */
 size_t ports_summarize(const struct ports *ports, struct port_summary *ret, size_t n);

@@ -1,6 +1,7 @@
 #include "network/relay.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -9,75 +10,90 @@
 
 #include "base/fd.h"
 
-#define BUFFER_SIZE 16384
+#define PIPE_SIZE 65536
 
-/* One direction: from ends[i] to ends[1 - i]. */
-struct pipe {
-        char buffer[BUFFER_SIZE];
-        size_t start, end; /* what is read and not yet written */
-        bool at_end; /* the reader's stream ended */
-        bool closed; /* and the writer was told */
+/* One direction: from fds[i] to fds[1 - i], through a pipe, so that no byte is copied to us (splice(2)). */
+struct direction {
+        int reader, writer; /* the pipe's ends */
+        size_t waiting; /* bytes in the pipe */
+        bool at_end; /* the source's stream ended */
+        bool closed; /* and the sink was told */
 };
 
 struct relay {
         int fds[2];
         struct source *sources[2];
-        struct pipe pipes[2];
+        struct direction directions[2];
         void (*ended)(struct relay *relay, void *data);
         void *data;
 };
 
 /* Moves what can be moved. 0 or -errno for a connection that is broken. */
 static int pump(struct relay *relay, int from) {
-        struct pipe *pipe = &relay->pipes[from];
-        int reader = relay->fds[from], writer = relay->fds[1 - from];
+        struct direction *d = &relay->directions[from];
+        int source = relay->fds[from], sink = relay->fds[1 - from];
 
         for (;;) {
-                if (pipe->start == pipe->end && pipe->at_end) {
+                bool moved = false;
+
+                if (!d->at_end && d->waiting < PIPE_SIZE) {
+                        ssize_t n = splice(source, NULL, d->writer, NULL, PIPE_SIZE - d->waiting,
+                                           SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+                        if (n < 0 && errno != EAGAIN && errno != ENOTCONN && errno != EINTR)
+                                return -errno;
+                        d->at_end = n == 0;
+                        d->waiting += n > 0 ? (size_t)n : 0;
+                        moved = n > 0;
+                }
+                if (d->waiting > 0) {
+                        ssize_t n = splice(d->reader, NULL, sink, NULL, d->waiting, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+                        if (n < 0 && errno != EAGAIN && errno != ENOTCONN && errno != EINTR)
+                                return -errno;
+                        d->waiting -= n > 0 ? (size_t)n : 0;
+                        moved |= n > 0;
+                }
+                if (d->at_end && d->waiting == 0 && !d->closed) {
                         /* Not connected yet: it is told once it is. */
-                        if (!pipe->closed && shutdown(writer, SHUT_WR) < 0)
+                        if (shutdown(sink, SHUT_WR) < 0)
                                 return errno == ENOTCONN ? 0 : -errno;
-                        pipe->closed = true;
+                        d->closed = true;
+                }
+                if (!moved)
                         return 0;
-                }
-                if (pipe->start == pipe->end) {
-                        ssize_t n = read(reader, pipe->buffer, sizeof(pipe->buffer));
-                        if (n < 0)
-                                return errno == EAGAIN || errno == ENOTCONN ? 0 : -errno;
-                        pipe->start = 0;
-                        pipe->end = (size_t)n;
-                        pipe->at_end = n == 0;
-                        continue;
-                }
-                ssize_t n = send(writer, pipe->buffer + pipe->start, pipe->end - pipe->start, MSG_NOSIGNAL);
-                if (n < 0)
-                        return errno == EAGAIN || errno == ENOTCONN ? 0 : -errno;
-                pipe->start += (size_t)n;
         }
 }
 
 /*
- * What each socket is waited for follows from the pipes: a full one waits to write, an empty one to read. A hang-up
- * is reported whatever is waited for, so a socket that has nothing more to do is waited for no longer.
+ * What each socket is waited for follows from the pipes: one with something in it waits to be written, an empty one to
+ * be filled. A hang-up is reported whatever is waited for, so a socket that has nothing more to do is waited for no
+ * longer.
  */
 static int set_events(struct relay *relay) {
         for (int i = 0; i < 2; i++) {
-                const struct pipe *in = &relay->pipes[i], *out = &relay->pipes[1 - i];
+                const struct direction *in = &relay->directions[i], *out = &relay->directions[1 - i];
                 uint32_t events = 0;
 
                 if (in->at_end && out->closed)
                         relay->sources[i] = source_free(relay->sources[i]);
                 if (!relay->sources[i])
                         continue;
-                if (in->start == in->end && !in->at_end)
+                if (!in->at_end && in->waiting == 0)
                         events |= EPOLLIN;
-                if (out->start < out->end || (out->at_end && !out->closed))
+                if (out->waiting > 0 || (out->at_end && !out->closed))
                         events |= EPOLLOUT;
                 int r = source_set_events(relay->sources[i], events);
                 if (r < 0)
                         return r;
         }
         return 0;
+}
+
+/* A close without linger is a reset (tcp(7), socket(7)). On other sockets it does nothing. */
+static void reset(struct relay *relay) {
+        const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+
+        for (int i = 0; i < 2; i++)
+                setsockopt(relay->fds[i], SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
 static int on_event(struct source *source, int fd, uint32_t events, void *data) {
@@ -88,8 +104,20 @@ static int on_event(struct source *source, int fd, uint32_t events, void *data) 
                 r = pump(relay, 1);
         if (r == 0)
                 r = set_events(relay);
-        if (r < 0 || (relay->pipes[0].closed && relay->pipes[1].closed))
+        if (r < 0)
+                reset(relay);
+        if (r < 0 || (relay->directions[0].closed && relay->directions[1].closed))
                 relay->ended(relay, relay->data);
+        return 0;
+}
+
+static int make_direction(struct direction *direction) {
+        int fds[2];
+
+        if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+                return -errno;
+        direction->reader = fds[0];
+        direction->writer = fds[1];
         return 0;
 }
 
@@ -102,13 +130,14 @@ int relay_new(struct relay **ret, struct loop *loop, int consume_a, int consume_
                 return -ENOMEM;
         }
 
-        relay->fds[0] = consume_a;
-        relay->fds[1] = consume_b;
-        relay->ended = ended;
-        relay->data = data;
+        *relay = (struct relay){ .fds = { consume_a, consume_b },
+                                 .directions = { { .reader = -1, .writer = -1 }, { .reader = -1, .writer = -1 } },
+                                 .ended = ended, .data = data };
         int r = 0;
         for (int i = 0; i < 2 && r >= 0; i++) {
                 r = fd_set_nonblock(relay->fds[i], true);
+                if (r >= 0)
+                        r = make_direction(&relay->directions[i]);
                 if (r >= 0)
                         r = loop_add_fd(loop, &relay->sources[i], relay->fds[i], EPOLLIN, on_event, relay);
         }
@@ -126,6 +155,8 @@ struct relay *relay_free(struct relay *relay) {
         for (int i = 0; i < 2; i++) {
                 source_free(relay->sources[i]);
                 fd_close(relay->fds[i]);
+                fd_close(relay->directions[i].reader);
+                fd_close(relay->directions[i].writer);
         }
         free(relay);
         return NULL;

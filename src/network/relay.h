@@ -4,9 +4,10 @@
 #include "loop/loop.h"
 
 /*
- * Each direction has one buffer: what was read is written before more is read, so a slow reader slows its writer and
- * nothing is lost. The end of one side's stream is passed on by shutdown(2) once all before it has been written; the
- * other direction goes on (a half-closed connection works). An error of either socket ends both.
+ * Each direction has a pipe of 64 KiB through which the kernel splices: a slow reader slows its writer, and nothing is
+ * lost. The end of one side's stream is passed on by shutdown(2) once all before it has been written, and the other
+ * direction goes on (a half-closed connection works). A broken connection breaks the other: its peer gets a reset, so
+ * that it can tell an abort from an end.
  */
 struct relay;
 

@@ -91,74 +91,141 @@ static const char *raw6(const struct in6_addr *address, char buffer[static 35]) 
 
 static const struct in6_addr link_local = { .s6_addr = { 0xfe, 0x80 } };
 
-/* Prints the addresses that are a port's by right: its modified EUI-64 ones and the one that DHCPv6 gives. */
+#define OWN6_MAX 3
+
+/* The addresses that are a port's by right: its modified EUI-64 ones and the one that DHCPv6 gives. How many. */
+static size_t list_own6(const struct configuration *c, const struct ruleset_port *port,
+                        struct in6_addr ret[static OWN6_MAX]) {
+        size_t n = 0;
+
+        ret[n++] = address_eui64(&link_local, &port->mac);
+        if (c->ipv6)
+                ret[n++] = address_eui64(&c->prefix, &port->mac);
+        if (c->ipv6 && port->address)
+                ret[n++] = configuration_address6(c, port->address & ~c->mask);
+        return n;
+}
+
 static void print_own6(FILE *f, const struct configuration *c, const struct ruleset_port *port) {
-        struct in6_addr address = address_eui64(&link_local, &port->mac);
+        struct in6_addr own[OWN6_MAX];
+        size_t n = list_own6(c, port, own);
         char raw[35];
 
-        fprintf(f, "{ %s", raw6(&address, raw));
-        if (c->ipv6) {
-                address = address_eui64(&c->prefix, &port->mac);
-                fprintf(f, ", %s", raw6(&address, raw));
-        }
-        if (c->ipv6 && port->address) {
-                address = configuration_address6(c, port->address & ~c->mask);
-                fprintf(f, ", %s", raw6(&address, raw));
-        }
+        for (size_t i = 0; i < n; i++)
+                fprintf(f, "%s%s", i ? ", " : "{ ", raw6(&own[i], raw));
         fprintf(f, " }\n");
 }
 
-/* IPv4 and ARP. Ports are not looked into (udp sport) where an address alone decides: later fragments have none. */
-static void print_port4(FILE *f, const struct ruleset_port *port) {
+/*
+ * ARP. Somebody who asks for an address from none (a probe, RFC 5227) denies it to whoever else asks for it, so only
+ * an address that one may have can be asked for so.
+ */
+static void print_port_arp(FILE *f, const struct ruleset_port *port) {
         const char *p = port->name;
         char address[INET_ADDRSTRLEN];
 
-        fprintf(f, "add rule bridge berth %s_4 udp sport 67 counter drop\n", p);
-        fprintf(f, "add rule bridge berth %s_arp arp saddr ip 0.0.0.0 accept\n", p);
         if (port->address) {
                 ipv4_format(port->address, address);
                 fprintf(f, "add rule bridge berth %s_arp arp saddr ip %s accept\n", p, address);
-                fprintf(f, "add rule bridge berth %s_4 ip saddr %s accept\n", p, address);
+                fprintf(f, "add rule bridge berth %s_arp arp saddr ip 0.0.0.0 arp daddr ip %s accept\n", p, address);
         } else {
                 fprintf(f, "add rule bridge berth %s_arp arp saddr ip @own4_%s accept\n", p, p);
                 fprintf(f, "add rule bridge berth %s_arp arp saddr ip @taken4 counter drop\n", p);
+                fprintf(f, "add rule bridge berth %s_arp arp saddr ip 0.0.0.0 arp daddr ip @own4_%s accept\n", p, p);
+                fprintf(f, "add rule bridge berth %s_arp arp saddr ip 0.0.0.0 arp daddr ip @taken4 counter drop\n", p);
+                fprintf(f, "add rule bridge berth %s_arp arp saddr ip 0.0.0.0 accept\n", p);
                 fprintf(f,
                         "add rule bridge berth %s_arp add @own4_%s { arp saddr ip } add @taken4 { arp saddr ip } "
                         "accept\n",
                         p, p);
-                fprintf(f, "add rule bridge berth %s_4 ip saddr @own4_%s accept\n", p, p);
         }
-        fprintf(f, "add rule bridge berth %s_4 ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept\n", p);
-        fprintf(f, "add rule bridge berth %s_4 ip saddr 0.0.0.0 ip protocol igmp accept\n", p);
-        fprintf(f, "add rule bridge berth %s_4 counter drop\n", p);
         fprintf(f, "add rule bridge berth %s_arp counter drop\n", p);
 }
 
 /*
- * IPv6. @nh,64,128 is a packet's source and @th,64,128 the target of a neighbour advertisement (RFC 4861, section
- * 4.4), both raw so that they share a set. The own set is filled before the common one: once it is full, nothing more of the
- * port's gets into the other.
+ * IPv4. Later fragments have no ports, and the kernel takes their data for such: there the address alone decides. A
+ * message to the DHCP server bears the sender's own MAC (@th,288,48 is chaddr, RFC 2131), or one VM could release or
+ * decline the address of another. Clients look at the port they are sent to, whatever the sender's.
+ */
+static void print_port4(FILE *f, const struct ruleset_port *port) {
+        const char *p = port->name;
+        char own[32] = "@own4_", mac[16];
+
+        if (port->address)
+                ipv4_format(port->address, own);
+        else
+                snprintf(own, sizeof(own), "@own4_%s", p);
+        snprintf(mac, sizeof(mac), "0x%02x%02x%02x%02x%02x%02x", port->mac.octets[0], port->mac.octets[1],
+                 port->mac.octets[2], port->mac.octets[3], port->mac.octets[4], port->mac.octets[5]);
+
+        fprintf(f, "add rule bridge berth %s_4 ip frag-off & 0x1fff != 0 ip saddr %s accept\n", p, own);
+        fprintf(f, "add rule bridge berth %s_4 ip frag-off & 0x1fff != 0 counter drop\n", p);
+        fprintf(f, "add rule bridge berth %s_4 udp sport 67 counter drop\n", p);
+        fprintf(f, "add rule bridge berth %s_4 udp dport 68 counter drop\n", p);
+        /* Of a group's members only the router asks: a bridge forgets those that do not answer in time. */
+        fprintf(f, "add rule bridge berth %s_4 igmp type membership-query counter drop\n", p);
+        fprintf(f, "add rule bridge berth %s_4 ip saddr 0.0.0.0 udp sport 68 udp dport 67 @th,288,48 %s accept\n", p,
+                mac);
+        fprintf(f, "add rule bridge berth %s_4 ip saddr %s udp dport 67 @th,288,48 %s accept\n", p, own, mac);
+        fprintf(f, "add rule bridge berth %s_4 udp dport 67 counter drop\n", p);
+        fprintf(f, "add rule bridge berth %s_4 ip saddr %s accept\n", p, own);
+        fprintf(f, "add rule bridge berth %s_4 ip saddr 0.0.0.0 ip protocol igmp accept\n", p);
+        fprintf(f, "add rule bridge berth %s_4 counter drop\n", p);
+}
+
+/* The addresses that a VM may choose, as the first half of each. */
+static void print_prefixes(FILE *f, const struct configuration *c) {
+        char raw[35];
+
+        fprintf(f, "{ %.18s", raw6(&link_local, raw));
+        if (c->ipv6)
+                fprintf(f, ", %.18s", raw6(&c->prefix, raw));
+        fprintf(f, " }");
+}
+
+/*
+ * IPv6. @nh,64,128 is a packet's source and @th,64,128 the target of a neighbour solicitation or advertisement (RFC
+ * 4861, sections 4.3 and 4.4), all raw so that they share a set. The own set is filled before the common one: once it
+ * is full, nothing more of the port's gets into the other. A VM that asks whether an address is free (RFC 4862,
+ * section 5.4) has it from then on, and nobody can tell it that it is not.
  */
 static void print_port6(FILE *f, const struct configuration *c, const struct ruleset_port *port) {
         const char *p = port->name;
-        char prefix[INET6_ADDRSTRLEN];
 
-        fprintf(f, "add rule bridge berth %s_own6 icmpv6 type nd-neighbor-advert @th,64,128 != @own6_%s counter drop\n",
-                p, p);
+        fprintf(f, "add rule bridge berth %s_own6 icmpv6 type nd-neighbor-advert @th,64,128 @own6_%s accept\n", p, p);
+        fprintf(f, "add rule bridge berth %s_own6 icmpv6 type nd-neighbor-advert counter drop\n", p);
         fprintf(f, "add rule bridge berth %s_own6 accept\n", p);
 
-        fprintf(f, "add rule bridge berth %s_6 icmpv6 type { nd-router-advert, nd-redirect } counter drop\n", p);
+        fprintf(f, "add rule bridge berth %s_6 frag frag-off != 0 @nh,64,128 @own6_%s accept\n", p, p);
+        fprintf(f, "add rule bridge berth %s_6 frag frag-off != 0 counter drop\n", p);
+        /* Neighbour discovery is never fragmented (RFC 6980). */
+        fprintf(f,
+                "add rule bridge berth %s_6 exthdr frag exists icmpv6 type { nd-router-solicit, nd-neighbor-solicit, "
+                "nd-neighbor-advert } counter drop\n",
+                p);
+        fprintf(f,
+                "add rule bridge berth %s_6 icmpv6 type { nd-router-advert, nd-redirect, mld-listener-query } "
+                "counter drop\n",
+                p);
         fprintf(f, "add rule bridge berth %s_6 udp sport 547 counter drop\n", p);
+        fprintf(f, "add rule bridge berth %s_6 udp dport 546 counter drop\n", p);
         fprintf(f, "add rule bridge berth %s_6 @nh,64,128 @own6_%s goto %s_own6\n", p, p, p);
         fprintf(f, "add rule bridge berth %s_6 @nh,64,128 @taken6 counter drop\n", p);
-        /* Addresses are probed (RFC 4862, section 5.4.2) and groups joined (RFC 3590) from the unspecified one. */
+        /* Routers are asked for and groups joined (RFC 3590) from the unspecified address too. */
         fprintf(f,
-                "add rule bridge berth %s_6 ip6 saddr :: icmpv6 type { nd-neighbor-solicit, nd-router-solicit, "
-                "mld-listener-report, mld2-listener-report, mld-listener-done } accept\n",
+                "add rule bridge berth %s_6 ip6 saddr :: icmpv6 type { nd-router-solicit, mld-listener-report, "
+                "mld2-listener-report, mld-listener-done } accept\n",
                 p);
-        fprintf(f, "add rule bridge berth %s_6 ip6 saddr { fe80::/64%s%s%s } add @own6_%s { @nh,64,128 } ", p,
-                c->ipv6 ? ", " : "", c->ipv6 ? ipv6_format(&c->prefix, prefix) : "", c->ipv6 ? "/64" : "", p);
-        fprintf(f, "add @taken6 { @nh,64,128 } goto %s_own6\n", p);
+        fprintf(f, "add rule bridge berth %s_6 ip6 saddr :: icmpv6 type != nd-neighbor-solicit counter drop\n", p);
+        fprintf(f, "add rule bridge berth %s_6 ip6 saddr :: meta l4proto != ipv6-icmp counter drop\n", p);
+        fprintf(f, "add rule bridge berth %s_6 ip6 saddr :: @th,64,128 @own6_%s accept\n", p, p);
+        fprintf(f, "add rule bridge berth %s_6 ip6 saddr :: @th,64,128 @taken6 counter drop\n", p);
+        fprintf(f, "add rule bridge berth %s_6 ip6 saddr :: @th,64,64 ", p);
+        print_prefixes(f, c);
+        fprintf(f, " add @own6_%s { @th,64,128 } add @taken6 { @th,64,128 } accept\n", p);
+        fprintf(f, "add rule bridge berth %s_6 @nh,64,64 ", p);
+        print_prefixes(f, c);
+        fprintf(f, " add @own6_%s { @nh,64,128 } add @taken6 { @nh,64,128 } goto %s_own6\n", p, p);
         fprintf(f, "add rule bridge berth %s_6 counter drop\n", p);
 }
 
@@ -184,9 +251,20 @@ static void print_port(FILE *f, const struct configuration *c, const struct rule
         fprintf(f, "add rule bridge berth %s ether type != arp counter drop\n", p);
         fprintf(f, "add rule bridge berth %s arp saddr ether != %s counter drop\n", p, mac);
         fprintf(f, "add rule bridge berth %s goto %s_arp\n", p, p);
+        print_port_arp(f, port);
         print_port4(f, port);
         print_port6(f, c, port);
         fprintf(f, "add element bridge berth ports { \"%s\" : goto %s }\n", p, p);
+}
+
+/* The kernel's own flag keeps isolated ports from each other only. Without such a port no frame is looked at. */
+static void print_isolation(FILE *f, const struct ruleset_port *port) {
+        fprintf(f, "add set bridge berth isolated { type ifname; }\n");
+        fprintf(f, "add element bridge berth isolated { \"%s\" }\n", port->name);
+        fprintf(f, "add chain bridge berth forward { type filter hook forward priority -300; }\n");
+        fprintf(f, "flush chain bridge berth forward\n");
+        fprintf(f, "add rule bridge berth forward iifname @isolated counter drop\n");
+        fprintf(f, "add rule bridge berth forward oifname @isolated counter drop\n");
 }
 
 /* The guard's frame. What is not a port (the bridge itself) passes; a port is guarded before its device is up. */
@@ -195,7 +273,7 @@ static void print_guard(FILE *f, const struct configuration *c) {
         struct in6_addr gateway6 = configuration_address6(c, 1), router = link_local;
 
         router.s6_addr[15] = 1;
-        fprintf(f, "table bridge berth\ndelete table bridge berth\ntable bridge berth {\n");
+        fprintf(f, "table bridge berth {\n");
         fprintf(f, "set taken4 { type ipv4_addr; size 65535; flags dynamic; elements = { %s }\n}\n",
                 ipv4_format(c->gateway, address));
         fprintf(f, "set taken6 { typeof @nh,64,128; size 65535; flags dynamic; elements = { %s", raw6(&router, raw));
@@ -210,6 +288,8 @@ static void print_guard(FILE *f, const struct configuration *c) {
 /* What VMs may ask of the gateway itself. */
 static void print_input(FILE *f, const struct configuration *c) {
         fprintf(f, "chain input { type filter hook input priority filter; policy drop;\n");
+        /* A frame to one of 802.1D's groups comes up on the port itself, past the guard. */
+        fprintf(f, "iifname != { lo, " RULESET_BRIDGE ", " RULESET_UPLINK " } drop\n");
         fprintf(f, "iifname lo accept\nct state established,related accept\n");
         fprintf(f, "meta l4proto { icmp, ipv6-icmp } accept\n");
         if (c->dns)
@@ -267,6 +347,13 @@ static void print_forward(FILE *f, const struct configuration *c, const struct r
         fprintf(f, "goto refuse\n}\nchain refuse { reject with icmpx admin-prohibited; }\n");
 }
 
+static void print_all_of_port(FILE *f, const struct configuration *c, const struct ruleset_port *port) {
+        if (c->anti_spoofing)
+                print_port(f, c, port);
+        if (port->isolated)
+                print_isolation(f, port);
+}
+
 struct network_text {
         const struct configuration *configuration;
         const struct ruleset_uplink *uplink;
@@ -288,14 +375,12 @@ static void print_network(FILE *f, struct nft_ctx *nft, const void *data) {
                            "oifname " RULESET_UPLINK " masquerade\n}\n");
         fprintf(f, "}\n");
 
-        if (!c->anti_spoofing) {
-                /* What an earlier process of this network may have left in the namespace. */
-                fprintf(f, "table bridge berth\ndelete table bridge berth\n");
-                return;
-        }
-        print_guard(f, c);
+        /* With what an earlier process of this network may have left in the namespace. */
+        fprintf(f, "table bridge berth\ndelete table bridge berth\ntable bridge berth {\n}\n");
+        if (c->anti_spoofing)
+                print_guard(f, c);
         for (size_t i = 0; i < t->n_ports; i++)
-                print_port(f, c, &t->ports[i]);
+                print_all_of_port(f, c, &t->ports[i]);
 }
 
 int ruleset_set_network(const struct configuration *configuration, const struct ruleset_uplink *uplink,
@@ -303,14 +388,45 @@ int ruleset_set_network(const struct configuration *configuration, const struct 
         return apply(print_network, &(struct network_text){ configuration, uplink, ports, n_ports }, error);
 }
 
+/* Whether a set has the address. */
+static bool has_element(struct nft_ctx *nft, const char *set, const char *port, const char *raw) {
+        _cleanup_free_ char *query = text_format("get element bridge berth %s%s { %s }", set, port, raw);
+
+        return query && nft_run_cmd_from_buffer(nft, query) == 0;
+}
+
+/*
+ * The addresses that are a new port's by right can be guessed, and another may have used one of them already: it is
+ * taken from that port.
+ */
+static void print_evict(FILE *f, struct nft_ctx *nft, const struct configuration *c, const struct ruleset_port *port) {
+        struct in6_addr own[OWN6_MAX];
+        size_t n = list_own6(c, port, own);
+        char raw[35], name[16];
+
+        for (size_t i = 0; i < n; i++) {
+                raw6(&own[i], raw);
+                if (!has_element(nft, "taken6", "", raw) ||
+                    nft_run_cmd_from_buffer(nft, "list map bridge berth ports") != 0)
+                        continue;
+                _cleanup_free_ char *ports = strdup(nft_ctx_get_output_buffer(nft));
+                for (const char *s = ports; s && (s = strchr(s, '"')) && sscanf(s, "\"%15[^\"]\"", name) == 1;
+                     s += strlen(name) + 2)
+                        if (has_element(nft, "own6_", name, raw))
+                                fprintf(f, "delete element bridge berth own6_%s { %s }\n", name, raw);
+        }
+}
+
 static void print_add_port(FILE *f, struct nft_ctx *nft, const void *data) {
         const struct network_text *t = data;
 
-        print_port(f, t->configuration, t->ports);
+        if (t->configuration->anti_spoofing)
+                print_evict(f, nft, t->configuration, t->ports);
+        print_all_of_port(f, t->configuration, t->ports);
 }
 
 int ruleset_add_port(const struct configuration *configuration, const struct ruleset_port *port, struct error *error) {
-        if (!configuration->anti_spoofing)
+        if (!configuration->anti_spoofing && !port->isolated)
                 return 0;
         return apply(print_add_port, &(struct network_text){ configuration, NULL, port, 1 }, error);
 }
@@ -330,10 +446,21 @@ static void print_release(FILE *f, struct nft_ctx *nft, const char *set, const c
         fprintf(f, "delete element bridge berth %s {%.*s}\n", common, (int)(end - start), start);
 }
 
+struct port_name {
+        const struct configuration *configuration;
+        const char *name;
+};
+
 static void print_remove_port(FILE *f, struct nft_ctx *nft, const void *data) {
         static const char *const chains[] = { "", "_arp", "_4", "_6", "_own6" };
-        const char *p = data;
+        const struct port_name *t = data;
+        const char *p = t->name;
 
+        fprintf(f, "add set bridge berth isolated { type ifname; }\n");
+        fprintf(f, "add element bridge berth isolated { \"%s\" }\n", p);
+        fprintf(f, "delete element bridge berth isolated { \"%s\" }\n", p);
+        if (!t->configuration->anti_spoofing)
+                return;
         print_release(f, nft, "own4", p, "taken4");
         print_release(f, nft, "own6", p, "taken6");
         fprintf(f, "delete element bridge berth ports { \"%s\" }\n", p);
@@ -345,7 +472,7 @@ static void print_remove_port(FILE *f, struct nft_ctx *nft, const void *data) {
 }
 
 int ruleset_remove_port(const struct configuration *configuration, const char *name, struct error *error) {
-        return configuration->anti_spoofing ? apply(print_remove_port, name, error) : 0;
+        return apply(print_remove_port, &(struct port_name){ configuration, name }, error);
 }
 
 struct host_addresses {

@@ -32,6 +32,7 @@ struct ruleset_port {
         const char *name;
         struct mac mac;
         uint32_t address; /* 0: not known, as without DHCP: the first that the port uses */
+        bool isolated; /* reaches the gateway and no other port */
 };
 
 /*

@@ -250,6 +250,7 @@ int service_execute(const char *const *argv, int log_fd, pid_t *ret_pid, struct 
                 sigprocmask(SIG_SETMASK, &none, NULL);
                 /* Until the program has its own handlers, a signal that asks it to read its files is no end of it. */
                 signal(SIGHUP, SIG_IGN);
+                signal(SIGPIPE, SIG_DFL);
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
                 if (getppid() != parent || dup2(null, 0) < 0 || dup2(log_fd, 1) < 0 || dup2(log_fd, 2) < 0)
                         _exit(127);

@@ -57,7 +57,8 @@ static bool is_known(const struct field *fields, size_t n_fields, const char *ke
         return false;
 }
 
-int fields_parse(json_t *object, const struct field *fields, size_t n_fields, bool tolerant, struct error *error) {
+int fields_parse(json_t *object, const struct field *fields, size_t n_fields, bool tolerant,
+                 struct error *error) {
         const char *key;
         json_t *value;
         int r;

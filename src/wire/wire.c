@@ -17,8 +17,8 @@
 
 #define READ_SIZE 16384
 
-/* A waiting fd costs the kernel more than its line costs us: each counts as this many bytes of WIRE_QUEUE_MAX, which
- * bounds them to some 250. */
+/* A waiting fd costs the kernel more than its line costs us: each counts as this many bytes of
+ * WIRE_QUEUE_MAX, which bounds them to some 250. */
 #define QUEUED_FD_COST 4096
 
 /* What came with a line whose end has not been handed out yet. */
@@ -41,14 +41,14 @@ struct output {
 struct wire {
         int fd;
 
-        /* Input not handed out yet: buffer[begin..end), of which the first `scanned` bytes hold no newline. No buffer is
-         * held while there is none, so an idle connection is small. */
+        /* Input not handed out yet: buffer[begin..end), of which the first `scanned` bytes hold no newline.
+         * No buffer is held while there is none, so an idle connection is small. */
         char *buffer;
         size_t begin, end, room;
         size_t scanned;
         uint64_t offset; /* of buffer[begin] in the stream */
-        /* One read brings descriptors for one line, and happens only when no whole line is left: so there are at most
-         * those of the half line that is left and those of a line that begins behind it. */
+        /* One read brings descriptors for one line, and happens only when no whole line is left: so there are
+         * at most those of the half line that is left and those of a line that begins behind it. */
         struct carried carried[2];
         size_t n_carried;
         const char *lost; /* why the framing is lost, for good; NULL while it is not */
@@ -131,7 +131,8 @@ int wire_fd(const struct wire *wire) {
 static char *find_newline(const struct wire *wire) {
         if (wire->end - wire->begin == wire->scanned)
                 return NULL;
-        return memchr(wire->buffer + wire->begin + wire->scanned, '\n', wire->end - wire->begin - wire->scanned);
+        return memchr(wire->buffer + wire->begin + wire->scanned, '\n',
+                      wire->end - wire->begin - wire->scanned);
 }
 
 bool wire_has_input(const struct wire *wire) {
@@ -247,7 +248,7 @@ static void collect_fds(struct msghdr *message, struct carried *ret) {
         }
 }
 
-/* Finds the line that descriptors belong to: the last that begins in what came with them. False when none does. */
+/* Finds the line that descriptors belong to: the last that begins in this read. False when none does. */
 static bool attribute(struct wire *wire, struct carried *carried, const char *data, size_t size) {
         size_t held = wire->end - wire->begin;
         /* The last byte cannot begin a line behind it. */
@@ -263,7 +264,7 @@ static int append(struct wire *wire, const char *data, size_t size) {
         size_t held = wire->end - wire->begin;
 
         if (wire->end + size > wire->room) {
-                /* Twice what is needed now: a peer that sends byte by byte must not make us copy each time. */
+                /* Twice what is needed now: one who sends byte by byte must not make us copy each time. */
                 size_t room = 2 * (held + size);
                 char *grown = malloc(room);
 
@@ -370,9 +371,10 @@ static size_t output_cost(const struct output *output) {
         return sizeof(*output) + output->size + output->n_fds * QUEUED_FD_COST;
 }
 
-/* Keeps what is left of a line behind its first `sent` bytes, newline included; duplicates the descriptors while
- * they are still to go. */
-static int enqueue(struct wire *wire, const char *line, size_t size, size_t sent, const int *fds, size_t n_fds) {
+/* Keeps what is left of a line behind its first `sent` bytes, newline included; duplicates the descriptors
+ * while they are still to go. */
+static int enqueue(struct wire *wire, const char *line, size_t size, size_t sent, const int *fds,
+                   size_t n_fds) {
         struct output *output;
 
         output = malloc(sizeof(*output) + size);
@@ -522,8 +524,8 @@ static int exchange(struct wire *wire, int sent, int64_t deadline, struct wire_m
                                 return r;
                         received = r == WIRE_MESSAGE;
                 }
-                /* A peer that hung up may have said why before: so a failure to send counts only when there is
-                 * nothing to read. */
+                /* A peer that hung up may have said why before: so a failure to send counts only when there
+                 * is nothing to read. */
                 if (received && (sent < 0 || !wire_has_output(wire)))
                         return 0;
                 if (sent < 0)

@@ -1,19 +1,20 @@
 # The console: takes requests and answers them, one at a time.
 #
 #   request   berth-run ID SECONDS BASE64
-#   answer    <<berth-begin ID>>, what the commands print, <<berth-end ID STATUS>>, each marker on a line of its own
+#   answer    <<berth-begin ID>>, what the commands print, <<berth-end ID STATUS>>; each marker is a line
 #
-# The commands travel in base64, so no byte of theirs means anything to a terminal, and their length is not limited by
-# its line editing (which init turned off). ID is the caller's; it tells an answer from an earlier one that came late.
-# One newline stands before the end marker whatever the commands printed: the reader takes it off again.
+# The commands travel in base64, so no byte of theirs means anything to a terminal, and their length is not
+# limited by its line editing (which init turned off). ID is the caller's; it tells an answer from an earlier
+# one that came late. One newline stands before the end marker whatever the commands printed: the reader takes
+# it off again.
 
 mkfifo /tmp/never 2>/dev/null
 while IFS=' ' read -r word id seconds code; do
         [ "$word" = berth-run ] || continue
         echo "$code" | base64 -d >"/tmp/run.$id"
         echo "<<berth-begin $id>>"
-        # A session of its own, so that commands that hang can be ended with their children. What they leave in the
-        # background lives on.
+        # A session of its own, so that commands that hang can be ended with their children. What they leave
+        # in the background lives on.
         setsid sh -c '. /lib/functions.sh; . "$0"' "/tmp/run.$id" </dev/null 2>&1 &
         pid=$!
         {

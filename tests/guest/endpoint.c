@@ -27,7 +27,8 @@ int endpoint_listen(const char *port) {
         if (six)
                 setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no));
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-        if (bind(fd, six ? (struct sockaddr *)&in6 : (struct sockaddr *)&in, six ? sizeof(in6) : sizeof(in)) < 0)
+        if (bind(fd, six ? (struct sockaddr *)&in6 : (struct sockaddr *)&in, six ? sizeof(in6) : sizeof(in)) <
+            0)
                 die_errno("bind to port %s", port);
         if (listen(fd, SOMAXCONN) < 0)
                 die_errno("listen on port %s", port);

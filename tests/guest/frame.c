@@ -1,4 +1,5 @@
-/* frame-send, frame-listen: raw Ethernet frames as hexadecimal text, for tests of what a network lets through. */
+/* frame-send, frame-listen: raw Ethernet frames as hexadecimal text, for tests of what a network lets
+ * through. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -83,9 +84,9 @@ static void print_frame(const uint8_t *frame, size_t size) {
 }
 
 /*
- * Prints "frame: listening" when no later frame can be missed, each frame that contains HEX, and a count at the end,
- * which is after SECONDS or the COUNTth match. Status 0 when something matched. What the device itself sends does
- * not count; what it receives counts whoever it is addressed to.
+ * Prints "frame: listening" when no later frame can be missed, each frame that contains HEX, and a count at
+ * the end, which is after SECONDS or the COUNTth match. Status 0 when something matched. What the device
+ * itself sends does not count; what it receives counts whoever it is addressed to.
  */
 int frame_listen_main(int argc, char **argv) {
         static uint8_t frame[FRAME_MAX], pattern[2048];

@@ -1,4 +1,5 @@
-/* probe: the test guest's network tool, one static program with subcommands. It runs on the host side as well. */
+/* probe: the test guest's network tool, one static program with subcommands. It runs on the host side as
+ * well. */
 #pragma once
 
 #include <stdbool.h>

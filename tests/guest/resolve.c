@@ -22,7 +22,8 @@ int resolve_main(int argc, char **argv) {
         if (r != 0)
                 die("%s: %s", argv[argc - 1], gai_strerror(r));
         for (struct addrinfo *ai = list; ai; ai = ai->ai_next)
-                if (getnameinfo(ai->ai_addr, ai->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST) == 0)
+                if (getnameinfo(ai->ai_addr, ai->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST) ==
+                    0)
                         puts(text);
         freeaddrinfo(list);
         return 0;

@@ -10,7 +10,8 @@
 #include "endpoint.h"
 #include "probe.h"
 
-/* TEXT with each "{peer}" replaced by the client's address: so a test sees whether and how it was translated. */
+/* TEXT with each "{peer}" replaced by the client's address: so a test sees whether and how it was translated.
+ */
 static void say(FILE *out, const char *text, const char *peer) {
         const char *mark;
 
@@ -44,7 +45,8 @@ int fetch_main(int argc, char **argv) {
         if (argc < 3 || argc > 4)
                 die("fetch HOST PORT [SECONDS]");
 
-        uint64_t timeout = argc > 3 ? parse_number(argv[3], 3600) * 1000 : 5000, deadline = now_ms() + timeout;
+        uint64_t timeout = argc > 3 ? parse_number(argv[3], 3600) * 1000 : 5000,
+                 deadline = now_ms() + timeout;
         int fd = endpoint_connect(argv[1], argv[2], (int)timeout);
         size_t total = 0;
         for (;;) {

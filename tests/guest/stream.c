@@ -1,10 +1,11 @@
 /*
  * stream, stream-serve: one TCP stream whose every byte is checked.
  *
- * The stream is the numbers 0, 1, 2... as 64-bit words in network byte order. The server checks each word and answers
- * the end of the stream with the number of bytes that it received, as one such word. The client reports each second
- * what the peer's kernel has acknowledged, and the longest time during which that did not grow: a daemon in the
- * path that was killed shows there, and a connection that broke ends the client with status 1.
+ * The stream is the numbers 0, 1, 2... as 64-bit words in network byte order. The server checks each word and
+ * answers the end of the stream with the number of bytes that it received, as one such word. The client
+ * reports each second what the peer's kernel has acknowledged, and the longest time during which that did not
+ * grow: a daemon in the path that was killed shows there, and a connection that broke ends the client with
+ * status 1.
  */
 #define _GNU_SOURCE
 #include <endian.h>
@@ -45,7 +46,8 @@ static int check_stream(int fd, const char *peer) {
                         die_errno("stream: from %s after %llu bytes", peer, (unsigned long long)total);
                 fill(expected, (size_t)n, total);
                 if (memcmp(got, expected, (size_t)n) != 0)
-                        die("stream: from %s wrong within %zd bytes at %llu", peer, n, (unsigned long long)total);
+                        die("stream: from %s wrong within %zd bytes at %llu", peer, n,
+                            (unsigned long long)total);
                 total += (uint64_t)n;
         }
         uint64_t answer = htobe64(total);
@@ -76,11 +78,11 @@ int stream_serve_main(int argc, char **argv) {
 
 struct client {
         int fd;
-        uint64_t rate; /* bytes a second, 0 for no limit */
-        uint64_t start, reported; /* ms */
+        uint64_t rate;               /* bytes a second, 0 for no limit */
+        uint64_t start, reported;    /* ms */
         uint64_t sent, acknowledged; /* bytes */
-        uint64_t advanced; /* ms: when `acknowledged` grew last */
-        uint64_t pause; /* ms: the longest time that it did not */
+        uint64_t advanced;           /* ms: when `acknowledged` grew last */
+        uint64_t pause;              /* ms: the longest time that it did not */
 };
 
 /* Sends what the rate allows now, or until the socket is full. */

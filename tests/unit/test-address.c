@@ -18,9 +18,19 @@ static void test_mac_text(void **state) {
 
 static void test_mac_refused(void **state) {
         static const char *const bad[] = {
-                "", "52", "52:54:00:ab:cd", "52:54:00:ab:cd:e", "52:54:00:ab:cd:ef:", "52:54:00:ab:cd:ef:01",
-                "52-54-00-ab-cd-ef", "52:54:00:ab:cd:eg", "52:54:00:ab:cd:ef ", " 2:54:00:ab:cd:ef",
-                "5:254:00:ab:cd:ef", "525400abcdef00000", "+2:54:00:ab:cd:ef",
+                "",
+                "52",
+                "52:54:00:ab:cd",
+                "52:54:00:ab:cd:e",
+                "52:54:00:ab:cd:ef:",
+                "52:54:00:ab:cd:ef:01",
+                "52-54-00-ab-cd-ef",
+                "52:54:00:ab:cd:eg",
+                "52:54:00:ab:cd:ef ",
+                " 2:54:00:ab:cd:ef",
+                "5:254:00:ab:cd:ef",
+                "525400abcdef00000",
+                "+2:54:00:ab:cd:ef",
         };
         struct mac mac = { { 1, 2, 3, 4, 5, 6 } };
 
@@ -59,8 +69,17 @@ static void test_eui64(void **state) {
 
 static void test_ipv4(void **state) {
         static const char *const bad[] = {
-                "",          "192.168.64",   "192.168.64.256", "192.168.64.1 ", " 192.168.64.1", "0x7f.0.0.1",
-                "1.2.3.4.5", "192.168.64.1/24", "localhost",   "3232235777",    "192.168.064.1",
+                "",
+                "192.168.64",
+                "192.168.64.256",
+                "192.168.64.1 ",
+                " 192.168.64.1",
+                "0x7f.0.0.1",
+                "1.2.3.4.5",
+                "192.168.64.1/24",
+                "localhost",
+                "3232235777",
+                "192.168.064.1",
         };
         char text[INET_ADDRSTRLEN];
         uint32_t address = 7;

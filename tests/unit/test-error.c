@@ -60,15 +60,16 @@ static void test_long(void **state) {
         assert_int_equal(strlen(error.text), sizeof(error.text) - 1);
 }
 
-/* A text is put into JSON: bytes that are no UTF-8, or a character cut in two by the limit, must not get there. */
+/* A text is put into JSON: bytes that are no UTF-8, or a character cut in two by the limit, must not get
+ * there. */
 static void test_utf8(void **state) {
         struct error error = ERROR_INIT;
         char input[sizeof(error.text) + 1];
 
         error_set(&error, -EINVAL, "%s", "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x9a\xa2 good");
         assert_string_equal(error.text, "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x9a\xa2 good");
-        error_set(&error, -EINVAL, "%s", "\xff \xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80 \xe2\x82");
-        assert_string_equal(error.text, "? ?? ??? ???? ??");
+        error_set(&error, -EINVAL, "%s", "\xff \xc0\xaf \xe0\x9f\xbf \xed\xa0\x80 \xf4\x90\x80\x80 \xe2\x82");
+        assert_string_equal(error.text, "? ?? ??? ??? ???? ??");
 
         memset(input, 'x', sizeof(error.text) - 2);
         strcpy(input + sizeof(error.text) - 2, "\xc3\xa9");

@@ -138,4 +138,5 @@ static void test_unix_paths(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_close_keeps_errno), cmocka_unit_test(test_cleanup_and_steal),
-             cmocka_unit_test(test_flags), cmocka_unit_test(test_socketpair), cmocka_unit_test(test_unix_paths))
+             cmocka_unit_test(test_flags), cmocka_unit_test(test_socketpair),
+             cmocka_unit_test(test_unix_paths))

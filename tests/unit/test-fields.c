@@ -45,8 +45,8 @@ static void test_all(void **state) {
         struct values values = {};
         json_t *body;
 
-        assert_int_equal(parse("{\"name\":\"n\",\"flag\":true,\"mtu\":1500,\"object\":{},\"array\":[]}", false,
-                               &values, &body, NULL),
+        assert_int_equal(parse("{\"name\":\"n\",\"flag\":true,\"mtu\":1500,\"object\":{},\"array\":[]}",
+                               false, &values, &body, NULL),
                          0);
         assert_string_equal(values.name, "n");
         assert_true(values.flag);
@@ -89,6 +89,20 @@ static void test_refused(void **state) {
         check_refused("{\"name\":\"n\",\"mtu\":\"1500\"}", range);
 }
 
+/* A negative number is not a large one, even where all of uint64_t is in range. */
+static void test_full_range(void **state) {
+        uint64_t value = 7;
+        const struct field field = { "n", FIELD_U64, true, &value, 0, UINT64_MAX };
+        json_t *body = json_pack("{s:I}", "n", (json_int_t)-1);
+
+        assert_int_equal(fields_parse(body, &field, 1, false, NULL), -EINVAL);
+        assert_int_equal(value, 7);
+        json_object_set_new(body, "n", json_integer(INT64_MAX));
+        assert_int_equal(fields_parse(body, &field, 1, false, NULL), 0);
+        assert_true(value == INT64_MAX);
+        json_decref(body);
+}
+
 static void test_tolerant(void **state) {
         struct values values = {};
         json_t *body;
@@ -101,4 +115,5 @@ static void test_tolerant(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_all), cmocka_unit_test(test_absent_is_untouched),
-             cmocka_unit_test(test_refused), cmocka_unit_test(test_tolerant))
+             cmocka_unit_test(test_refused), cmocka_unit_test(test_full_range),
+             cmocka_unit_test(test_tolerant))

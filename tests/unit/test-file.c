@@ -200,7 +200,8 @@ static void test_remove_tree(void **state) {
         assert_int_equal(count_entries(directory), 0);
 }
 
-/* What links point to stays: a link within the tree, to a directory and to a file, and a link that is the tree. */
+/* What links point to stays: a link within the tree, to a directory and to a file, and a link that is the
+ * tree. */
 static void test_remove_tree_follows_no_link(void **state) {
         assert_int_equal(file_make_directory(at("keep/inner"), 0700, NULL), 0);
         assert_int_equal(file_write(at("keep/f"), "x", 1, 0600, false, NULL), 0);
@@ -276,8 +277,8 @@ static void test_lock(void **state) {
         assert_int_equal(file_lock(at("none/l"), false, &error), -ENOENT);
 }
 
-/* Several processes count up a number in a file under the lock, and the holder removes the lock file each time: none
- * of the steps may get lost. */
+/* Several processes count up a number in a file under the lock, and the holder removes the lock file each
+ * time: none of the steps may get lost. */
 static void test_lock_waits(void **state) {
         pid_t pids[4];
         _cleanup_free_ char *data = NULL;

@@ -39,18 +39,21 @@ static void test_order(void **state) {
 
 static void test_unlink_twice(void **state) {
         struct list head = LIST_INIT(head);
-        struct item *a = item_new(&head, 1), *b = item_new(&head, 2);
+        struct item *a = item_new(&head, 1), *b = item_new(&head, 2), *c = item_new(&head, 3);
         int n = 0;
 
+        /* The neighbours that an entry had are no business of its second time. */
         list_unlink(&a->items);
+        list_unlink(&b->items);
         list_unlink(&a->items);
         list_for_each(struct item, item, &head, items) {
-                assert_ptr_equal(item, b);
+                assert_ptr_equal(item, c);
                 n++;
         }
         assert_int_equal(n, 1);
         free(a);
         free(b);
+        free(c);
 }
 
 static void test_steal(void **state) {

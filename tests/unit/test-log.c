@@ -69,7 +69,8 @@ static void test_level(void **state) {
         assert_null(strstr(line, "unseen"));
 }
 
-/* The priority is for the journal alone: a JOURNAL_STREAM that is another's, as terminals inherit it, does not count. */
+/* The priority is for the journal alone: a JOURNAL_STREAM that is another's, as terminals inherit it, does
+ * not count. */
 static void test_journal(void **state) {
         struct capture c;
         struct stat st;

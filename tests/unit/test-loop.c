@@ -151,8 +151,9 @@ static void test_add_fails(void **state) {
         assert_int_equal(loop_run(*state), 17);
         assert_int_equal(loop_add_signal(*state, &source, 999, NULL, NULL), -EINVAL);
         /* A pidfd is consumed on failure too. */
-        assert_int_equal(loop_add_child(*state, &source, open("/dev/null", O_RDONLY | O_CLOEXEC), on_child, &record),
-                         -EPERM);
+        assert_int_equal(
+                loop_add_child(*state, &source, open("/dev/null", O_RDONLY | O_CLOEXEC), on_child, &record),
+                -EPERM);
         assert_null(source);
         assert_int_equal(fd_count_open(), before);
         source_free(first);
@@ -170,6 +171,23 @@ static void test_handler_error_ends(void **state) {
         assert_int_equal(record.calls, 1);
         source_free(source);
         close_pipe(pipes);
+}
+
+/* loop_exit in a handler: the handlers of the others that are ready do not run. */
+static void test_exit_ends_at_once(void **state) {
+        struct record a = { .loop = *state, .stop_after = 1 }, b = { .loop = *state, .stop_after = 1 };
+        int p[2], q[2];
+
+        make_ready_pipe(p);
+        make_ready_pipe(q);
+        assert_int_equal(loop_add_fd(*state, &a.own, p[0], EPOLLIN, on_fd, &a), 0);
+        assert_int_equal(loop_add_fd(*state, &b.own, q[0], EPOLLIN, on_fd, &b), 0);
+        assert_int_equal(loop_run(*state), 17);
+        assert_int_equal(a.calls + b.calls, 1);
+        source_free(a.own);
+        source_free(b.own);
+        close_pipe(p);
+        close_pipe(q);
 }
 
 static void test_exit_before_run(void **state) {
@@ -227,7 +245,8 @@ static void test_many_fds(void **state) {
         for (int i = 0; i < N; i++) {
                 make_ready_pipe(pipes[i]);
                 records[i].loop = *state;
-                assert_int_equal(loop_add_fd(*state, &sources[i], pipes[i][0], EPOLLIN, on_fd, &records[i]), 0);
+                assert_int_equal(loop_add_fd(*state, &sources[i], pipes[i][0], EPOLLIN, on_fd, &records[i]),
+                                 0);
         }
         records[N / 2].stop_after = 4;
         assert_int_equal(loop_run(*state), 17);
@@ -312,6 +331,27 @@ static void test_timer_freed_in_handler(void **state) {
         source_arm(a.other, 0);
         assert_int_equal(loop_run(*state), 17);
         assert_int_equal(b.calls, 0);
+}
+
+/* Two that are due together, and the first ends the loop: the second comes with the next run. (Armed one
+ * right after the other, they mostly have the same deadline.) */
+static void test_timers_left_due(void **state) {
+        for (int i = 0; i < 50; i++) {
+                struct record a = { .loop = *state, .stop_after = 1 },
+                              b = { .loop = *state, .stop_after = 1 };
+
+                assert_int_equal(loop_add_timer(*state, &a.own, on_timer, &a), 0);
+                assert_int_equal(loop_add_timer(*state, &b.own, on_timer, &b), 0);
+                source_arm(a.own, 10);
+                source_arm(b.own, 10);
+                assert_int_equal(loop_run(*state), 17);
+                assert_int_equal(a.calls, 1);
+                assert_int_equal(b.calls, 0);
+                assert_int_equal(loop_run(*state), 17);
+                assert_int_equal(b.calls, 1);
+                source_free(a.own);
+                source_free(b.own);
+        }
 }
 
 static void test_timer_far_away(void **state) {
@@ -442,8 +482,8 @@ static void test_loop_frees_sources(void **state) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 HARNESS_MAIN(TEST(test_fd_is_level_triggered), TEST(test_set_events), TEST(test_add_fails),
-             TEST(test_handler_error_ends), TEST(test_exit_before_run), TEST(test_free_in_handler),
-             TEST(test_free_with_duplicate_fd), TEST(test_many_fds), TEST(test_timer_order),
-             TEST(test_timer_rearms), TEST(test_timer_freed_in_handler), TEST(test_timer_far_away),
-             TEST(test_signal), TEST(test_child_exits), TEST(test_child_killed), TEST(test_child_of_another),
-             cmocka_unit_test(test_loop_frees_sources))
+             TEST(test_handler_error_ends), TEST(test_exit_ends_at_once), TEST(test_exit_before_run),
+             TEST(test_free_in_handler), TEST(test_free_with_duplicate_fd), TEST(test_many_fds),
+             TEST(test_timer_order), TEST(test_timer_rearms), TEST(test_timer_freed_in_handler),
+             TEST(test_timers_left_due), TEST(test_timer_far_away), TEST(test_signal), TEST(test_child_exits),
+             TEST(test_child_killed), TEST(test_child_of_another), cmocka_unit_test(test_loop_frees_sources))

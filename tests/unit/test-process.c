@@ -89,7 +89,8 @@ static void test_program(void **state) {
 
 static void test_find_program(void **state) {
         char *directory = harness_make_directory();
-        _cleanup_free_ char *program = text_format("%s/tool", directory), *plain = text_format("%s/data", directory);
+        _cleanup_free_ char *program = text_format("%s/tool", directory),
+                            *plain = text_format("%s/data", directory);
         _cleanup_free_ char *path = text_format(":relative:/nonexistent:%s", directory);
         char *saved = strdup(getenv("PATH")), *found;
 

@@ -25,8 +25,9 @@ static void test_compare(void **state) {
 }
 
 static void test_parse_u64(void **state) {
-        static const char *const malformed[] = { "", "-1", "+1", " 1", "1 ", "0x10", "1.0", "1e3",
-                                                 "99999999999999999999999x" };
+        static const char *const malformed[] = { "",    "-1",  "+1",
+                                                 " 1",  "1 ",  "0x10",
+                                                 "1.0", "1e3", "99999999999999999999999x" };
         uint64_t value = 5;
 
         for (size_t i = 0; i < ARRAY_SIZE(malformed); i++)
@@ -48,11 +49,11 @@ static void test_names(void **state) {
                 const char *s;
                 bool label, name;
         } cases[] = {
-                { "", false, false },         { "web", true, true },       { "Web-1", true, true },
-                { "0", true, true },          { "-web", false, false },    { "web-", false, true },
-                { "a.b", false, true },       { "a_b", false, true },      { ".a", false, false },
-                { "..", false, false },       { "_a", false, false },      { "a/b", false, false },
-                { "a b", false, false },      { "a\n", false, false },     { "\xc3\xa9", false, false },
+                { "", false, false },          { "web", true, true },    { "Web-1", true, true },
+                { "0", true, true },           { "-web", false, false }, { "web-", false, true },
+                { "a.b", false, true },        { "a_b", false, true },   { ".a", false, false },
+                { "..", false, false },        { "_a", false, false },   { "a/b", false, false },
+                { "a b", false, false },       { "a\n", false, false },  { "\xc3\xa9", false, false },
                 { "a\xc3\xa9", false, false },
         };
         char longest[65];

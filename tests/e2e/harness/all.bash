@@ -6,11 +6,13 @@
 #   leaks.bash   what is left behind
 #   guest.bash   virtual machines
 #   ask.bash     requests over a socket
+#   berth.bash   the programs under test
+#   packet.bash  packets to send
 #
 # BERTH_TESTS_STRICT=1 turns skips, for want of something that the machine lacks, into failures.
 
 harness_directory=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
-for harness_file in wait spawn world leaks guest ask; do
+for harness_file in wait spawn world leaks guest ask berth client; do
         # shellcheck source=/dev/null
         source "$harness_directory/$harness_file.bash"
 done

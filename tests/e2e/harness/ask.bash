@@ -1,8 +1,9 @@
 # Requests: JSON lines over a Unix socket, as any shell script could send them.
 
-# ask [-u UID] SOCKET LINE...: sends the lines over one connection, each after the reply to the one before, and prints
-# the replies. In the world where there is one, as root or as that user. Fails when a reply does not come within
-# ${ASK_SECONDS:-10}. File descriptors that come with a reply are closed by the kernel, for socat does not take them.
+# ask [-u UID] SOCKET LINE...: sends the lines over one connection, each after the reply to the one before,
+# and prints the replies. In the world where there is one, as root or as that user. Fails when a reply does
+# not come within ${ASK_SECONDS:-10}. File descriptors that come with a reply are closed by the kernel, for
+# socat does not take them.
 ask() {
         local as=() socket line reply status=0
         [[ -z ${WORLD:-} ]] || as=(in_host)
@@ -15,7 +16,8 @@ ask() {
         pid=$ask_connection__PID from=${ask_connection_[0]} to=${ask_connection_[1]}
         for line; do
                 # The connection may be gone: then there is no reply, which is what is reported.
-                printf '%s\n' "$line" 1>&"$to" 2>/dev/null || true
+                # By cat, which a closed pipe may kill in place of this shell.
+                cat <<<"$line" 1>&"$to" 2>/dev/null || true
                 if ! IFS= read -r -t "${ASK_SECONDS:-10}" -u "$from" reply; then
                         echo "no reply from $socket to: ${line:0:200}" >&2
                         status=1

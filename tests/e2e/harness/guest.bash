@@ -1,7 +1,7 @@
 # Guests: virtual machines with the test guest (tests/guest), spoken to over their serial console.
 #
 # What guest_start heeds:
-#   GUEST_PREFIX     array: a command before the VMM's, such as (in_host) or (as_user 1000 berth run --network shared --)
+#   GUEST_PREFIX     array: a command before the VMM's: (in_host), (as_user 1000 berth run --network shared --)
 #   GUEST_ORDERS     a shell script that the guest runs as it boots (about 1200 bytes at most)
 #   GUEST_CMDLINE    more words for its kernel, such as deaf=1
 #   GUEST_MACHINE    the machine type and its options
@@ -10,13 +10,15 @@
 
 GUEST_IMAGES=${GUEST_IMAGES:-$(cd "$harness_directory/../../.." && pwd)/build/guest}
 
-# guest_build: makes the guest's files unless they are there. probe is the guest's network tool, usable on the host.
+# guest_build: makes the guest's files unless they are there. probe is the guest's network tool, usable on the
+# host.
 guest_build() {
         "$harness_directory/../../guest/build" "$GUEST_IMAGES"
 }
 probe=$GUEST_IMAGES/probe
 
-# guest_directory NAME: its console (a socket), monitor (a socket), pid, and log (all that the console printed).
+# guest_directory NAME: its console (a socket), monitor (a socket), pid, and log (all that the console
+# printed).
 guest_directory() {
         echo "${WORLD:-${BATS_FILE_TMPDIR:?}}/guests/$1"
 }
@@ -32,7 +34,7 @@ guest_accelerator_() {
 
 # guest_start NAME [QEMU ARGUMENTS...]: returns at once. Fails when a guest of that name runs.
 guest_start() {
-        local name=$1 directory accelerator words
+        local name=$1 directory accelerator words server=server=on,wait=off
         shift
         directory=$(guest_directory "$name")
         if [[ -e $directory ]]; then
@@ -42,19 +44,21 @@ guest_start() {
         # The VMM may run as another user.
         mkdir -p "$directory" && chmod 0777 "$directory"
 
-        words="console=ttyS0 quiet panic=-1 cryptomgr.notests nokaslr noreplace-smp mitigations=off hostname=$name"
+        words="console=ttyS0 quiet panic=-1 cryptomgr.notests nokaslr noreplace-smp mitigations=off"
+        words+=" hostname=$name ${GUEST_CMDLINE:-}"
         [[ -z ${GUEST_ORDERS:-} ]] || words+=" orders=$(base64 -w 0 <<<"$GUEST_ORDERS")"
-        [[ ${#words} -lt 2000 ]] || { echo "the orders are too long for a kernel command line" >&2 && return 1; }
+        # COMMAND_LINE_SIZE of the kernel on x86: what is beyond it is cut off without a word.
+        [[ ${#words} -lt 2048 ]] || { echo "too long for a kernel command line: $words" >&2 && return 1; }
         read -ra accelerator < <(guest_accelerator_)
 
         spawn "guest-$name" "${GUEST_PREFIX[@]}" qemu-system-x86_64 -nodefaults -nographic -no-reboot \
                 -M "${GUEST_MACHINE:-q35}" "${accelerator[@]}" -m "${GUEST_MEMORY:-160}" \
                 -global virtio-net-pci.romfile= \
                 -kernel "$GUEST_IMAGES/vmlinuz" -initrd "$GUEST_IMAGES/initramfs.gz" \
-                -append "$words ${GUEST_CMDLINE:-}" -pidfile "$directory/pid" \
-                -chardev "socket,id=console,path=$directory/console,server=on,wait=off,logfile=$directory/log" \
+                -append "$words" -pidfile "$directory/pid" \
+                -chardev "socket,id=console,path=$directory/console,$server,logfile=$directory/log" \
                 -serial chardev:console \
-                -chardev "socket,id=monitor,path=$directory/monitor,server=on,wait=off" -mon chardev=monitor "$@"
+                -chardev "socket,id=monitor,path=$directory/monitor,$server" -mon chardev=monitor "$@"
 }
 
 # guest_wait_ready NAME [SECONDS]: until its console takes commands. Prints the line with its uptime.
@@ -73,15 +77,16 @@ guest_log_or_end_() {
         guest_log_has "$@" || guest_gone "$1"
 }
 
-# guest_log_has NAME PATTERN: prints the first match with the rest of its line, if the console has printed one.
+# guest_log_has NAME PATTERN: prints the first match with the rest of its line, if the console has printed
+# one.
 guest_log_has() {
         local line
         line=$(grep -aoE -m 1 -- "$2.*" "$(guest_directory "$1")/log" 2>/dev/null) && echo "${line%$'\r'}"
 }
 
-# guest_run [-t SECONDS] NAME COMMANDS: runs shell commands in the guest (tests/guest/functions.sh has its functions),
-# prints what they print, and returns their status; 124 when they took longer than SECONDS (20), 125 when the guest
-# does not answer at all.
+# guest_run [-t SECONDS] NAME COMMANDS: runs shell commands in the guest (tests/guest/functions.sh has its
+# functions), prints what they print, and returns their status; 124 when they took longer than SECONDS (20),
+# 125 when the guest does not answer at all.
 guest_run() {
         local seconds=20 name id directory line begun=0 deadline remaining status=125 pending=0
         [[ $1 == -t ]] && seconds=$2 && shift 2
@@ -89,11 +94,13 @@ guest_run() {
         shift
         directory=$(guest_directory "$name")
 
-        # The connection stays open until the answer is there: QEMU drops what it has not read when a peer closes.
+        # The connection stays open until the answer is there: QEMU drops what it has not read when a peer
+        # closes.
         local to from pid
         coproc guest_console_ { exec socat - "UNIX-CONNECT:$directory/console" 2>/dev/null 3>&- 4>&-; }
         pid=$guest_console__PID from=${guest_console_[0]} to=${guest_console_[1]}
-        printf 'berth-run %s %s %s\n' "$id" "$seconds" "$(base64 -w 0 <<<"$*")" 1>&"$to" 2>/dev/null || true
+        # By cat, which a closed pipe may kill in place of this shell.
+        cat <<<"berth-run $id $seconds $(base64 -w 0 <<<"$*")" 1>&"$to" 2>/dev/null || true
 
         deadline=$(($(now_ms) + (seconds + 10) * 1000))
         while remaining=$((deadline - $(now_ms))) && ((remaining > 0)) &&
@@ -104,7 +111,8 @@ guest_run() {
                         status=${BASH_REMATCH[1]}
                         break
                 elif ((begun)); then
-                        # The newline before the end marker is the console's own, so each is printed with the next line.
+                        # The newline before the end marker is the console's own, so each is printed with the
+                        # next line.
                         ((pending)) && printf '\n'
                         printf '%s' "$line"
                         pending=1
@@ -119,9 +127,11 @@ guest_run() {
         return "$status"
 }
 
-# guest_monitor NAME COMMAND: a line for QEMU's monitor, such as `system_powerdown` (the power button) or `set_link`.
+# guest_monitor NAME COMMAND: a line for QEMU's monitor, such as `system_powerdown` (the power button) or
+# `set_link`.
 guest_monitor() {
-        socat -t 2 - "UNIX-CONNECT:$(guest_directory "$1")/monitor" <<<"$2" | tr -d '\r' | sed '1d; /^(qemu)/d'
+        socat -t 2 - "UNIX-CONNECT:$(guest_directory "$1")/monitor" <<<"$2" |
+                tr -d '\r' | sed '1d; /^(qemu)/d'
 }
 
 # guest_pid NAME: of the VMM, as processes of its world see it.
@@ -136,7 +146,8 @@ guest_gone() {
         spawn_ended "guest-$1"
 }
 
-# guest_stop NAME: pulls the plug, waits for the VMM's end, and removes its directory. guests_stop: all of them.
+# guest_stop NAME: pulls the plug, waits for the VMM's end, and removes its directory. guests_stop: all of
+# them.
 guest_stop() {
         spawn_end "guest-$1" && rm -rf "$(guest_directory "$1")"
 }
@@ -148,8 +159,8 @@ guests_stop() {
         return "$status"
 }
 
-# guest_dump NAME: the end of its console and of what the VMM said, on standard error. guests_dump: all of them; for
-# teardown, when the test failed.
+# guest_dump NAME: the end of its console and of what the VMM said, on standard error. guests_dump: all of
+# them; for teardown, when the test failed.
 guest_dump() {
         local directory
         directory=$(guest_directory "$1")

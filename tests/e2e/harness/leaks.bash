@@ -8,7 +8,8 @@ LEAKS_ALLOWED=${LEAKS_ALLOWED:-'^file [^ ]*/berth(/networks)?$|^file [^ ]*/berth
 # Runs in the world. Addresses and routes that the kernel makes and times out by itself are not leaks.
 world_list_() {
         in_host bash -c '
-                ps -e -o pid=,ppid=,uid=,args= | awk "\$1 != 1 && \$1 != $$ && \$2 != $$ { \$2 = \"\"; print \"process\", \$0 }"
+                ps -e -o pid=,ppid=,uid=,args= |
+                        awk "\$1 != 1 && \$1 != $$ && \$2 != $$ { \$2 = \"\"; print \"process\", \$0 }"
                 ip -o link | sed "s/^[0-9]*: \([^:@]*\).*/interface \1/"
                 { ip -4 route show table all; ip -6 route show table all; } |
                         grep -vE "fe80::|ff00::|expires|^broadcast|^anycast|table local" | sed "s/^/route /"
@@ -19,7 +20,8 @@ world_list_() {
         ' bash "$WORLD" | sed 's/  */ /g; s/ $//' | grep -vE "$LEAKS_ALLOWED" | LC_ALL=C sort
 }
 
-# world_accept: takes what there is now as the state to which all must return (after a test has added rules, say).
+# world_accept: takes what there is now as the state to which all must return (after a test has added rules,
+# say).
 world_accept() {
         world_list_ >"$WORLD/accepted"
 }
@@ -32,8 +34,9 @@ world_clean_() {
         [[ -z $difference ]] || { printf '%s\n' "$difference" && return 1; }
 }
 
-# assert_nothing_left [SECONDS]: no process of Berth, dnsmasq or pasta that was not there before, and nothing in the
-# network or in the runtime directories. Other processes (guests, servers) may go on. Waits for it, by default not.
+# assert_nothing_left [SECONDS]: no process of Berth, dnsmasq or pasta that was not there before, and nothing
+# in the network or in the runtime directories. Other processes (guests, servers) may go on. Waits for it, by
+# default not.
 assert_nothing_left() {
         eventually "${1:-0}" nothing_left_
 }
@@ -41,6 +44,7 @@ assert_nothing_left() {
 nothing_left_() {
         local difference
         difference=$(world_clean_ | grep -vE '^ +(missing: )?process ' || true
-                world_clean_ | grep -E '^ +process +[0-9]+ +[0-9]+ ([^ ]*/)?(berth|vmhost|dnsmasq|pasta|passt)' || true)
+                world_clean_ |
+                        grep -E '^ +process +[0-9]+ +[0-9]+ ([^ ]*/)?(berth|vmhost|dnsmasq|pasta|passt)' || true)
         [[ -z $difference ]] || { printf '%s\n' "$difference" && return 1; }
 }

@@ -1,5 +1,5 @@
-# Processes in the background, with their output in a file. They hold none of bats' own descriptors, for which it waits.
-# Their records are the world's where there is one; without a world they are the test's.
+# Processes in the background, with their output in a file. They hold none of bats' own descriptors, for which
+# it waits. Their records are the world's where there is one; without a world they are the test's.
 
 spawn_directory_() {
         local directory=${WORLD:-${BATS_TEST_TMPDIR:-$BATS_FILE_TMPDIR}}/spawned
@@ -7,8 +7,8 @@ spawn_directory_() {
         echo "$directory"
 }
 
-# spawn [--ready PATTERN] NAME COMMAND...: COMMAND may begin with in_host, as_user... With a pattern (grep -E) it
-# returns when the output has it, and fails when the process ends before, or in 10 s.
+# spawn [--ready PATTERN] NAME COMMAND...: COMMAND may begin with in_host, as_user... With a pattern (grep -E)
+# it returns when the output has it, and fails when the process ends before, or in 10 s.
 spawn() {
         local ready='' name directory
         [[ $1 == --ready ]] && ready=$2 && shift 2
@@ -24,7 +24,8 @@ spawn() {
         echo "$! $(type -t "$1")" >"$directory/$name.pid"
         disown "$!" # else bash would report its end in the midst of a test's output
         [[ -n $ready ]] || return 0
-        if ! eventually 10 spawn_ready_or_ended_ "$name" "$ready" >/dev/null || ! spawn_ready_ "$name" "$ready"; then
+        if ! eventually 10 spawn_ready_or_ended_ "$name" "$ready" >/dev/null ||
+                ! spawn_ready_ "$name" "$ready"; then
                 spawn_output "$name" >&2
                 return 1
         fi

@@ -7,8 +7,9 @@ now_ms() {
         echo "$((${up%.*} * 1000 + 10#${up#*.} * 10))"
 }
 
-# eventually SECONDS COMMAND...: runs it until it succeeds, every 50 ms, and prints the output of its last run. At the
-# deadline it also says on standard error what did not come true, and returns 1. The command runs in a subshell.
+# eventually SECONDS COMMAND...: runs it until it succeeds, every 50 ms, and prints the output of its last
+# run. At the deadline it also says on standard error what did not come true, and returns 1. The command runs
+# in a subshell.
 eventually() {
         local seconds=$1 deadline output
         deadline=$(($(now_ms) + seconds * 1000))
@@ -24,7 +25,8 @@ eventually() {
         [[ -z $output ]] || printf '%s\n' "$output"
 }
 
-# never SECONDS COMMAND...: fails as soon as it succeeds. For what must not happen; it always takes its whole time.
+# never SECONDS COMMAND...: fails as soon as it succeeds. For what must not happen; it always takes its whole
+# time.
 never() {
         local seconds=$1 deadline
         deadline=$(($(now_ms) + seconds * 1000))

@@ -1,17 +1,19 @@
-# Worlds: a host, the outside and users, apart from the machine's own, so that tests touch nothing real and may run
-# side by side.
+# Worlds: a host, the outside and users, apart from the machine's own, so that tests touch nothing real and
+# may run side by side.
 #
-#   HOST      network, mount and pid namespaces. /run is empty, /etc and /var/lib are private copies on write, and
-#             /dev/net/tun is a node of its own that anyone may open. Addresses 203.0.113.2 and 2001:db8:113::2 on
-#             `uplink`, default routes through OUTSIDE.
-#   OUTSIDE   a network namespace, 203.0.113.1 and 2001:db8:113::1, with 198.51.100.1 and 2001:db8:51::1 further away.
-#             It has no route back but to HOST's own addresses: what VMs send must have been translated.
+#   HOST      network, mount and pid namespaces. /run is empty, /etc and /var/lib are private copies on
+#             write, and /dev/net/tun is a node of its own that anyone may open. Addresses 203.0.113.2 and
+#             2001:db8:113::2 on `uplink`, default routes through OUTSIDE.
+#   OUTSIDE   a network namespace, 203.0.113.1 and 2001:db8:113::1, with 198.51.100.1 and 2001:db8:51::1
+#             further away. It has no route back but to HOST's own addresses: what VMs send must have been
+#             translated.
 #
-# Processes of a world see only each other, under pids of their own: `in_host pkill dnsmasq` harms no other test. The
-# world ends with the process that called world_create, however that ends: call it in setup or setup_file itself, not
-# by `run` or in a subshell.
+# Processes of a world see only each other, under pids of their own: `in_host pkill dnsmasq` harms no other
+# test. The world ends with the process that called world_create, however that ends: call it in setup or
+# setup_file itself, not by `run` or in a subshell.
 #
-# Exported: WORLD, a directory visible inside and outside; WORLD_HOST and WORLD_OUTSIDE, pids that hold the namespaces.
+# Exported: WORLD, a directory visible inside and outside; WORLD_HOST and WORLD_OUTSIDE, pids that hold the
+# namespaces.
 
 OUTSIDE4=203.0.113.1 OUTSIDE6=2001:db8:113::1
 HOST4=203.0.113.2 HOST6=2001:db8:113::2
@@ -30,7 +32,8 @@ world_create() {
         chmod 0755 "$WORLD"
         mkfifo "$WORLD/ready"
 
-        # The parent-death signal ends both holders with this shell, and --kill-child what is in the pid namespace.
+        # The parent-death signal ends both holders with this shell, and --kill-child what is in the pid
+        # namespace.
         setpriv --pdeathsig KILL unshare --net sleep infinity </dev/null >/dev/null 2>&1 3>&- 4>&- &
         WORLD_OUTSIDE=$!
         disown "$!"
@@ -56,7 +59,8 @@ world_outside_exists_() {
 }
 
 world_connect_() {
-        local host=(nsenter "--net=/proc/$WORLD_HOST/ns/net") outside=(nsenter "--net=/proc/$WORLD_OUTSIDE/ns/net")
+        local host=(nsenter "--net=/proc/$WORLD_HOST/ns/net")
+        local outside=(nsenter "--net=/proc/$WORLD_OUTSIDE/ns/net")
         "${host[@]}" ip link add uplink type veth peer name host netns "$WORLD_OUTSIDE"
         "${host[@]}" ip addr add "$HOST4/24" dev uplink
         "${host[@]}" ip addr add "$HOST6/64" dev uplink nodad
@@ -73,10 +77,12 @@ world_connect_() {
         eventually 5 world_connected_
 }
 world_connected_() {
-        in_host ip -br link show dev uplink up | grep -qw UP && in_outside ip -br link show dev host up | grep -qw UP
+        in_host ip -br link show dev uplink up | grep -qw UP &&
+                in_outside ip -br link show dev host up | grep -qw UP
 }
 
-# world_enter_ PID COMMAND...: in the world, with the network namespace of PID. The command dies with its nsenter.
+# world_enter_ PID COMMAND...: in the world, with the network namespace of PID. The command dies with its
+# nsenter.
 world_enter_() {
         local network=$1
         shift
@@ -93,8 +99,8 @@ in_outside() {
         world_enter_ "$WORLD_OUTSIDE" "$@"
 }
 
-# as_user UID COMMAND...: in the host, as an ordinary user without further groups and capabilities. HOME and the XDG
-# directories are below user_directory UID.
+# as_user UID COMMAND...: in the host, as an ordinary user without further groups and capabilities. HOME and
+# the XDG directories are below user_directory UID.
 as_user() {
         local uid=$1 home
         shift
@@ -111,26 +117,34 @@ user_directory() {
 }
 
 # The world's own /etc/passwd learns the name, for policies that name users. A uid that the machine knows keeps its name.
+# Several commands may begin as the same user at once: the directory is there when it is complete.
 user_create_() {
         local uid=$1 home enter_= # the shell is still needed
         home=$(user_directory "$uid")
-        mkdir "$home" "$home"/{run,data,config,cache}
-        chmod 0700 "$home" "$home/run"
-        chown -R "$uid:$uid" "$home"
-        in_host sh -c 'getent passwd "$1" >/dev/null || echo "user$1:x:$1:$1::$2:/bin/sh" >>/etc/passwd
-                getent group "$1" >/dev/null || echo "user$1:x:$1:" >>/etc/group' sh "$uid" "$home"
+        (
+                flock 9
+                [[ ! -d $home ]] || exit 0
+                rm -rf "$home.new"
+                mkdir "$home.new" "$home.new"/{run,data,config,cache}
+                chmod 0700 "$home.new" "$home.new/run"
+                chown -R "$uid:$uid" "$home.new"
+                in_host sh -c 'getent passwd "$1" >/dev/null || echo "user$1:x:$1:$1::$2:/bin/sh" >>/etc/passwd
+                        getent group "$1" >/dev/null || echo "user$1:x:$1:" >>/etc/group' sh "$uid" "$home"
+                mv "$home.new" "$home"
+        ) 9>"$WORLD/users.lock"
 }
 
-# outside_dns [DNSMASQ ARGUMENTS...]: a name server at OUTSIDE4, where the host's resolv.conf points, that knows
-# internet.test (the INTERNET addresses). Ended by `spawn_end outside-dns`.
+# outside_dns [DNSMASQ ARGUMENTS...]: a name server at OUTSIDE4, where the host's resolv.conf points, that
+# knows internet.test (the INTERNET addresses). Ended by `spawn_end outside-dns`.
 outside_dns() {
-        spawn --ready started outside-dns in_outside dnsmasq --keep-in-foreground --log-facility=- --conf-file=/dev/null \
-                --pid-file= --no-resolv --no-hosts --bind-interfaces "--listen-address=$OUTSIDE4" \
+        spawn --ready started outside-dns in_outside dnsmasq --keep-in-foreground --log-facility=- \
+                --conf-file=/dev/null --pid-file= --no-resolv --no-hosts --bind-interfaces "--listen-address=$OUTSIDE4" \
                 "--address=/internet.test/$INTERNET4" "--address=/internet.test/$INTERNET6" "$@"
 }
 
-# world_destroy [--force]: removes the world. Unless forced, it fails with a list when something is there that was not
-# when the world was made (or accepted, leaks.bash), after a few seconds' grace for what is about to end.
+# world_destroy [--force]: removes the world. Unless forced, it fails with a list when something is there that
+# was not when the world was made (or accepted, leaks.bash), after a few seconds' grace for what is about to
+# end.
 world_destroy() {
         local report='' status=0
         [[ -n ${WORLD:-} ]] || return 0
@@ -154,7 +168,8 @@ world_kill_() {
         eventually 10 pid_ended_ "$WORLD_HOST" && eventually 10 pid_ended_ "$WORLD_OUTSIDE" || return 1
         unset WORLD WORLD_HOST WORLD_OUTSIDE
 
-        # Nothing of it may be mounted in the machine's own tree, else removing files would reach further than meant.
+        # Nothing of it may be mounted in the machine's own tree, else removing files would reach further than
+        # meant.
         if remaining=$(grep -F " $directory" /proc/self/mountinfo); then
                 printf 'mounted outside of the world:\n%s\n' "$remaining" >&2
                 return 1

@@ -51,8 +51,8 @@ static void run(struct fixture *fixture, const char *const *options, int ready) 
         char *definitions = text_format("%s/networks.d", fixture->directory);
         char *number = text_format("%d", ready);
         const char *arguments[32] = {
-                BERTHD, "--foreground", "--socket", fixture->socket, "--state", state, "--definitions", definitions,
-                "--network-program", STAND_IN, "--ready-fd", number,
+                BERTHD,          "--foreground", "--socket",          fixture->socket, "--state",    state,
+                "--definitions", definitions,    "--network-program", STAND_IN,        "--ready-fd", number,
         };
         size_t n = 12;
 

@@ -7,8 +7,8 @@
  *   crash...  ends at once
  *   deaf...   does not answer `list`
  *
- * A handle answers anything with {"pid", "lease"}: so a test sees which process serves it. `services` of a listing tells
- * what the broker has sent: {"leases": [ids], "ended": [ids], "replacement": bool}.
+ * A handle answers anything with {"pid", "lease"}: so a test sees which process serves it. `services` of a
+ * listing tells what the broker has sent: {"leases": [ids], "ended": [ids], "replacement": bool}.
  */
 #include <assert.h>
 #include <errno.h>
@@ -70,8 +70,8 @@ static bool has_lease(struct network *network, json_int_t lease) {
 
 static void check_idle(struct network *network) {
         if (list_empty(&network->handles))
-                source_arm(network->idle, 1000 * (uint64_t)json_integer_value(json_object_get(network->configuration,
-                                                                                              "idle_timeout_ms")));
+                source_arm(network->idle, 1000 * (uint64_t)json_integer_value(json_object_get(
+                                                         network->configuration, "idle_timeout_ms")));
         else
                 source_disarm(network->idle);
 }
@@ -114,7 +114,8 @@ static void add_handle(struct network *network, struct wire_message *message) {
         handle->lease = json_integer_value(json_object_get(message->body, "lease"));
         handle->who = json_incref(message->body);
         assert(wire_new(&handle->wire, wire_message_take_fd(message, 0)) == 0);
-        assert(loop_add_fd(network->loop, &handle->source, wire_fd(handle->wire), EPOLLIN, on_handle, handle) == 0);
+        assert(loop_add_fd(network->loop, &handle->source, wire_fd(handle->wire), EPOLLIN, on_handle,
+                           handle) == 0);
         list_append(&network->handles, &handle->link);
         network->leases_received++;
         check_idle(network);
@@ -126,8 +127,9 @@ static void say_ready(struct network *network) {
                                   json_object_get(network->configuration, "gateway"), "mtu",
                                   json_object_get(network->configuration, "mtu"));
 
-        say(network, json_pack("{ss so sO si}", "command", "ready", "network", facts, "configuration",
-                               network->configuration, "pid", (int)getpid()),
+        say(network,
+            json_pack("{ss so sO si}", "command", "ready", "network", facts, "configuration",
+                      network->configuration, "pid", (int)getpid()),
             network->namespaces, network->n_namespaces);
 }
 
@@ -146,7 +148,8 @@ static void configure(struct network *network, struct wire_message *message) {
         if (text_starts_with(name, "mute"))
                 return;
         if (text_starts_with(name, "fail")) {
-                say(network, json_pack("{ss si ss}", "command", "failed", "error", 6, "message", "the name says so"),
+                say(network,
+                    json_pack("{ss si ss}", "command", "failed", "error", 6, "message", "the name says so"),
                     NULL, 0);
                 exit(1);
         }
@@ -155,8 +158,8 @@ static void configure(struct network *network, struct wire_message *message) {
         for (size_t i = 0; i < network->n_namespaces; i++) {
                 network->namespaces[i] = wire_message_take_fd(message, i);
                 if (network->namespaces[i] < 0)
-                        network->namespaces[i] = open(i + 1 < network->n_namespaces ? "/proc/self/ns/user" :
-                                                                                      "/proc/self/ns/net",
+                        network->namespaces[i] = open(i + 1 < network->n_namespaces ? "/proc/self/ns/user"
+                                                                                    : "/proc/self/ns/net",
                                                       O_RDONLY | O_CLOEXEC);
         }
         network->control = text_format("%s/control.sock", runtime);
@@ -175,9 +178,10 @@ static void answer_list(struct network *network, json_t *body) {
                 return;
         list_for_each(struct handle, handle, &network->handles, link)
                 json_array_append_new(leases, json_integer(handle->lease));
-        say(network, json_pack("{ss sO s[] s{ss} s{so sO sb}}", "command", "listing", "serial",
-                               json_object_get(body, "serial"), "interfaces", "uplink", "kind", "none", "services",
-                               "leases", leases, "ended", network->ended, "replacement", network->replacement),
+        say(network,
+            json_pack("{ss sO s[] s{ss} s{so sO sb}}", "command", "listing", "serial",
+                      json_object_get(body, "serial"), "interfaces", "uplink", "kind", "none", "services",
+                      "leases", leases, "ended", network->ended, "replacement", network->replacement),
             NULL, 0);
 }
 
@@ -254,7 +258,8 @@ static int on_idle(struct source *source, void *data) {
                 unlink(network->control);
                 exit(0);
         }
-        say(network, json_pack("{ss sI}", "command", "idle", "leases_received", network->leases_received), NULL, 0);
+        say(network, json_pack("{ss sI}", "command", "idle", "leases_received", network->leases_received),
+            NULL, 0);
         return 0;
 }
 

@@ -4,17 +4,19 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/file.h"
-#include "base/text.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "fixture.h"
 
 static int network_pid(struct fixture *fixture, const char *name) {
@@ -113,6 +115,7 @@ static void test_pipelined(void **state) {
                                        "{\"command\":\"release\",\"network_name\":\"shared\"}\n";
         static const char *const keys[] = { "network", "error", "network", "broker", "released" };
         struct wire *client = fixture_connect(*state);
+        int handles[ARRAY_SIZE(keys)];
 
         assert_int_equal(send(wire_fd(client), requests, strlen(requests), 0), strlen(requests));
         for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
@@ -122,8 +125,11 @@ static void test_pipelined(void **state) {
                 while (wire_receive(client, &reply, NULL) != WIRE_MESSAGE)
                         assert_int_equal(poll(&p, 1, 15000), 1);
                 assert_non_null(json_object_get(reply.body, keys[i]));
+                handles[i] = wire_message_take_fd(&reply, 0); /* a lease lasts as long as its handle */
                 wire_message_deinit(&reply);
         }
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+                fd_close(handles[i]);
         wire_free(client);
 }
 
@@ -143,7 +149,8 @@ static void test_errors(void **state) {
         struct wire_message reply;
         ask(client, "acquire", "wrong", &reply);
         assert_int_equal(error_of(reply.body), 6);
-        assert_non_null(strstr(json_string_value(json_object_get(reply.body, "message")), "wrong.json:2: \"mtu\""));
+        assert_non_null(
+                strstr(json_string_value(json_object_get(reply.body, "message")), "wrong.json:2: \"mtu\""));
         wire_message_deinit(&reply);
 
         /* It harms no other. */
@@ -258,7 +265,8 @@ static void test_list(void **state) {
         struct wire *deaf = acquire(client, "deaf", NULL), *shared = acquire(client, "shared", NULL);
 
         json_auto_t *body = ask_once(*state, "list", NULL);
-        json_t *networks = json_object_get(body, "networks"), *definitions = json_object_get(body, "definitions");
+        json_t *networks = json_object_get(body, "networks"),
+               *definitions = json_object_get(body, "definitions");
         assert_int_equal(json_array_size(networks), 2);
         assert_non_null(json_object_get(json_array_get(networks, 0), "message"));
         assert_null(json_object_get(json_array_get(networks, 0), "interfaces"));
@@ -266,7 +274,8 @@ static void test_list(void **state) {
         assert_true(json_is_array(json_object_get(json_array_get(networks, 1), "interfaces")));
 
         assert_int_equal(json_array_size(definitions), 4);
-        assert_string_equal(json_string_value(json_object_get(json_array_get(definitions, 0), "source")), "built in");
+        assert_string_equal(json_string_value(json_object_get(json_array_get(definitions, 0), "source")),
+                            "built in");
         const char *error = json_string_value(json_object_get(json_array_get(definitions, 2), "error"));
         assert_non_null(strstr(error, "broken.json:3:"));
         assert_string_equal(json_string_value(json_object_get(json_array_get(definitions, 3), "description")),
@@ -289,8 +298,8 @@ static void test_removed_when_idle(void **state) {
         wire_free(client);
 }
 
-/* With no delay at all, each acquire meets a network that is about to go, at whatever moment. Never may it get a handle
- * that nobody serves. */
+/* With no delay at all, each acquire meets a network that is about to go, at whatever moment. Never may it
+ * get a handle that nobody serves. */
 static void test_race_with_removal(void **state) {
         struct fixture *fixture = *state;
         struct wire *client = fixture_connect(fixture);
@@ -342,7 +351,8 @@ static void test_network_killed(void **state) {
         json_auto_t *network = fixture_network(*state, "shared");
         json_t *services = json_object_get(network, "services");
         assert_true(json_is_true(json_object_get(services, "replacement")));
-        assert_int_equal(json_integer_value(json_array_get(json_object_get(services, "ended"), 0)), gone_lease);
+        assert_int_equal(json_integer_value(json_array_get(json_object_get(services, "ended"), 0)),
+                         gone_lease);
         wait_for_end(wire_fd(gone));
 
         /* A lease that is taken while there is no process waits for the next one. */
@@ -406,7 +416,8 @@ static void restart_and_check(struct fixture *fixture, int signal) {
         wire_free(more);
         wait_for_leases(fixture, "shared", 2);
 
-        /* The new broker can replace a process that it did not start, and give it leases that it did not make. */
+        /* The new broker can replace a process that it did not start, and give it leases that it did not
+         * make. */
         assert_int_equal(kill(pid, SIGKILL), 0);
         assert_int_not_equal(handle_server(second, NULL), pid);
         wire_free(second);
@@ -452,8 +463,8 @@ static void test_second_broker(void **state) {
         pid_t pid = fork();
         if (pid == 0) {
                 close(2);
-                execl(BERTHD, BERTHD, "--foreground", "--socket", fixture->socket, "--state", fixture->directory,
-                      "--network-program", STAND_IN, NULL);
+                execl(BERTHD, BERTHD, "--foreground", "--socket", fixture->socket, "--state",
+                      fixture->directory, "--network-program", STAND_IN, NULL);
                 _exit(127);
         }
         assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -476,28 +487,77 @@ static void test_idle_broker_ends(void **state) {
         assert_false(exists(fixture, "run/networks/shared"));
 }
 
-/* Who could connect is served, even at the moment at which the broker ends. */
+/* Who could connect is served, even at the moment at which the broker ends: the time is up and the connection
+ * is there before it runs again. */
 static void test_race_with_the_brokers_end(void **state) {
         struct fixture *fixture = *state;
-        unsigned ends = 0;
 
         fixture_stop(fixture, SIGTERM);
         fixture_start(fixture, (const char *const[]){ "--idle-timeout", "0", NULL });
-        while (ends < 2) {
-                int fd = fd_connect_unix(fixture->socket);
-                if (fd < 0) {
-                        assert_int_equal(fixture_stop(fixture, 0), 0);
-                        fixture_start(fixture, (const char *const[]){ "--idle-timeout", "0", NULL });
-                        ends++;
-                        continue;
-                }
-                struct wire *client;
-                assert_int_equal(wire_new(&client, fd), 0);
+        for (int i = 0; i < 3; i++) {
+                assert_int_equal(kill(fixture->broker, SIGSTOP), 0);
+                struct wire *client = fixture_connect(fixture);
+                usleep(1100000); /* the time that it waits, which is a second at least */
+                assert_int_equal(kill(fixture->broker, SIGCONT), 0);
                 expect_error(client, "nonsense", NULL, 4);
+                /* And it still listens. */
+                struct wire *second = fixture_connect(fixture);
+                expect_error(second, "nonsense", NULL, 4);
+                wire_free(second);
                 wire_free(client);
-                /* Around the one second after which it ends, in steps that do not divide it. */
-                usleep(997000 + 1000 * (ends * 7 % 10));
         }
+        assert_int_equal(fixture_stop(fixture, 0), 0);
+}
+
+/* As a service manager starts it: with a socket that listens already, and one to be told at. */
+static void run_activated(struct fixture *fixture, int listener, const char *notify) {
+        char pid[16];
+
+        snprintf(pid, sizeof(pid), "%d", getpid());
+        setenv("LISTEN_PID", pid, 1);
+        setenv("LISTEN_FDS", "1", 1);
+        setenv("NOTIFY_SOCKET", notify, 1);
+        if (listener != 3)
+                dup2(listener, 3);
+        fd_set_cloexec(3, false);
+        close(2);
+        execl(BERTHD, BERTHD, "--foreground", "--socket", fixture->socket, "--state", fixture->directory,
+              "--network-program", STAND_IN, NULL);
+        _exit(127);
+}
+
+static void expect_notification(int fd, const char *expected) {
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+        char text[64] = "";
+
+        assert_int_equal(poll(&p, 1, 15000), 1);
+        assert_true(recv(fd, text, sizeof(text) - 1, 0) > 0);
+        assert_string_equal(text, expected);
+}
+
+static void test_activation(void **state) {
+        struct fixture *fixture = *state;
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+        fixture_stop(fixture, SIGTERM);
+        int listener = fd_listen_unix(fixture->socket, 0600);
+        assert_true(listener >= 0);
+        int notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", fixture->directory);
+        assert_int_equal(bind(notify, (struct sockaddr *)&address, sizeof(address)), 0);
+
+        fixture->broker = fork();
+        if (fixture->broker == 0)
+                run_activated(fixture, listener, address.sun_path);
+        expect_notification(notify, "READY=1");
+        struct wire *client = fixture_connect(fixture), *handle = acquire(client, "shared", NULL);
+        wire_free(handle);
+        wire_free(client);
+        assert_int_equal(fixture_stop(fixture, SIGTERM), 0);
+        expect_notification(notify, "STOPPING=1");
+        assert_true(exists(fixture, "run/broker.sock")); /* the manager's */
+        fd_close(notify);
+        fd_close(listener);
 }
 
 static void test_user_mode_for_root(void **state) {
@@ -518,12 +578,13 @@ static void test_user_mode_for_root(void **state) {
 #define WITH_BROKER(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 HARNESS_MAIN(WITH_BROKER(test_acquire), WITH_BROKER(test_acquire_twice_is_one_lease),
-             WITH_BROKER(test_several_clients_and_networks), WITH_BROKER(test_pipelined), WITH_BROKER(test_errors),
-             WITH_BROKER(test_network_that_cannot_be_made), WITH_BROKER(test_program_that_cannot_be_run),
-             WITH_BROKER(test_death_of_a_waiting_client), WITH_BROKER(test_release), WITH_BROKER(test_remove),
-             WITH_BROKER(test_enter), WITH_BROKER(test_list), WITH_BROKER(test_removed_when_idle),
-             WITH_BROKER(test_race_with_removal), WITH_BROKER(test_network_killed),
-             WITH_BROKER(test_network_killed_too_often), WITH_BROKER(test_broker_killed),
-             WITH_BROKER(test_broker_terminated), WITH_BROKER(test_stale_leftovers), WITH_BROKER(test_second_broker),
+             WITH_BROKER(test_several_clients_and_networks), WITH_BROKER(test_pipelined),
+             WITH_BROKER(test_errors), WITH_BROKER(test_network_that_cannot_be_made),
+             WITH_BROKER(test_program_that_cannot_be_run), WITH_BROKER(test_death_of_a_waiting_client),
+             WITH_BROKER(test_release), WITH_BROKER(test_remove), WITH_BROKER(test_enter),
+             WITH_BROKER(test_list), WITH_BROKER(test_removed_when_idle), WITH_BROKER(test_race_with_removal),
+             WITH_BROKER(test_network_killed), WITH_BROKER(test_network_killed_too_often),
+             WITH_BROKER(test_broker_killed), WITH_BROKER(test_broker_terminated),
+             WITH_BROKER(test_stale_leftovers), WITH_BROKER(test_second_broker),
              WITH_BROKER(test_idle_broker_ends), WITH_BROKER(test_race_with_the_brokers_end),
-             cmocka_unit_test(test_user_mode_for_root))
+             WITH_BROKER(test_activation), cmocka_unit_test(test_user_mode_for_root))

@@ -13,7 +13,8 @@ static const struct option_spec specs[] = {
         { "help", NULL, "" },
 };
 
-static int parse(struct arguments *ret, enum trailing trailing, size_t n_operands, char **argv, struct error *error) {
+static int parse(struct arguments *ret, enum trailing trailing, size_t n_operands, char **argv,
+                 struct error *error) {
         return arguments_parse(ret, specs, ARRAY_SIZE(specs), trailing, n_operands, argv, error);
 }
 
@@ -25,7 +26,8 @@ static void test_options(void **state) {
         assert_int_equal(parse(&a, TRAILING_NONE, 1,
                                ARGV((char *)"--network", (char *)"a", (char *)"one", (char *)"--network=b",
                                     (char *)"--network=", (char *)"-h"),
-                               NULL), 0);
+                               NULL),
+                         0);
         assert_int_equal(a.n_options, 4);
         assert_string_equal(a.options[0].value, "a");
         assert_string_equal(a.options[1].value, "b");
@@ -41,14 +43,16 @@ static void test_command(void **state) {
         _cleanup_(arguments_deinit) struct arguments a = { 0 }, b = { 0 }, c = { 0 };
 
         assert_int_equal(parse(&a, TRAILING_COMMAND, 0,
-                               ARGV((char *)"--dry-run", (char *)"--", (char *)"--network"), NULL), 0);
+                               ARGV((char *)"--dry-run", (char *)"--", (char *)"--network"), NULL),
+                         0);
         assert_true(arguments_has(&a, "dry-run"));
         assert_int_equal(a.n_command, 1);
         assert_string_equal(a.command[0], "--network");
 
         /* Without "--" it begins with the first word behind the operands. */
         assert_int_equal(parse(&b, TRAILING_COMMAND, 1,
-                               ARGV((char *)"name", (char *)"ls", (char *)"--dry-run", (char *)"--"), NULL), 0);
+                               ARGV((char *)"name", (char *)"ls", (char *)"--dry-run", (char *)"--"), NULL),
+                         0);
         assert_int_equal(b.n_operands, 1);
         assert_string_equal(b.operands[0], "name");
         assert_int_equal(b.n_command, 3);
@@ -64,12 +68,9 @@ static void test_errors(void **state) {
         static const struct {
                 const char *word, *reason;
         } cases[] = {
-                { "--netwrok", "did you mean --network?" },
-                { "--netwrok=x", "unknown option --netwrok;" },
-                { "--zzz", "unknown option --zzz" },
-                { "--network", "needs a value" },
-                { "--dry-run=yes", "takes no value" },
-                { "-x", "unknown option -x" },
+                { "--netwrok", "did you mean --network?" }, { "--netwrok=x", "unknown option --netwrok;" },
+                { "--zzz", "unknown option --zzz" },        { "--network", "needs a value" },
+                { "--dry-run=yes", "takes no value" },      { "-x", "unknown option -x" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "wire/wire.h"
@@ -140,7 +141,8 @@ static char *finish(struct world *world, int *ret_status) {
         "\"address\":\"192.168.64.2\",\"ipv6_address\":\"fd1c::2\",\"mtu\":1400,\"max_packet_size\":1414,"   \
         "\"queues\":2,\"vnet_header_size\":12,\"isolated\":false}}"
 
-/* The command gets its placeholders, its environment and its file descriptors, and holds the lease until it ends. */
+/* The command gets its placeholders, its environment and its file descriptors, and holds the lease until it
+ * ends. */
 static void test_run(void **state) {
         static const char script[] =
                 "echo ${1%%:*} $2 $3 $BERTH_NET0_MAC $BERTH_NET0_GATEWAY $BERTH_NET0_VNET_HEADER_SIZE; "
@@ -153,8 +155,8 @@ static void test_run(void **state) {
         int handle[2], taps[2], status;
         char byte;
 
-        START(world, "run", "--network", "lab,name=web,queues=2", "--", "sh", "-c", script, "sh", "{net0.fds}",
-              "{net0.mac}", "mtu={net0.mtu}", "{x}");
+        START(world, "run", "--network", "lab,name=web,queues=2", "--", "sh", "-c", script, "sh",
+              "{net0.fds}", "{net0.mac}", "mtu={net0.mtu}", "{x}");
         accept_client(world);
         expect(world->broker, "{\"command\":\"acquire\",\"network_name\":\"lab\"}");
         assert_int_equal(fd_socketpair(handle, false), 0);
@@ -176,8 +178,9 @@ static void test_run(void **state) {
         assert_int_equal(kill(world->pid, SIGCONT), 0);
         output = finish(world, &status);
         assert_int_equal(status, 7);
-        assert_non_null(strstr(output, " 02:4d:9c:01:7e:55 mtu=1400 02:4d:9c:01:7e:55 192.168.64.1 12\nsame\nopen\n"
-                                       "open\n"));
+        assert_non_null(strstr(output,
+                               " 02:4d:9c:01:7e:55 mtu=1400 02:4d:9c:01:7e:55 192.168.64.1 12\nsame\nopen\n"
+                               "open\n"));
         /* and end with it. */
         assert_int_equal(read(wire_fd(world->broker), &byte, 1), 0);
         assert_int_equal(read(wire_fd(network), &byte, 1), 0);
@@ -219,7 +222,9 @@ static void test_exit_statuses(void **state) {
                 { { "run", "--", "/nowhere/at/all" }, 127, "No such file" },
                 { { "run", "--", "/etc/passwd" }, 126, "Permission denied" },
                 { { "run", "--", "/etc" }, 126, "directory" },
-                { { "run", "--dry-run", "--", "crosvm", "run", "k" }, 0, "'tap-fd={net0.fd},mac={net0.mac}' k" },
+                { { "run", "--dry-run", "--", "crosvm", "run", "k" },
+                  0,
+                  "'tap-fd={net0.fd},mac={net0.mac}' k" },
                 { { "net", "show" }, 2, "NAME is missing" },
                 { { "net", "ls", "x" }, 2, "unexpected x" },
         };
@@ -239,14 +244,14 @@ static void test_exit_statuses(void **state) {
 }
 
 #define LISTED                                                                                               \
-        "{\"broker\":{\"version\":\"0.1.0\",\"pid\":812,\"mode\":\"user\",\"clients\":1},\"networks\":["      \
-        "{\"name\":\"shared\",\"mode\":\"shared\",\"subnet\":\"192.168.64.0\",\"mask\":\"255.255.255.0\","    \
-        "\"gateway\":\"192.168.64.1\",\"mtu\":1500,\"dhcp\":true,\"state\":\"running\",\"pid\":900,"          \
-        "\"clients\":[{\"lease\":7,\"uid\":0,\"pid\":5,\"program\":\"qemu\",\"connected\":true}],"            \
-        "\"interfaces\":[{\"port\":\"port1\",\"name\":\"web\",\"mac\":\"02:00:00:00:00:01\",\"lease\":7,"     \
-        "\"mtu\":1500,\"queues\":1,\"rx_bytes\":2048,\"tx_dropped\":3}]}],"                                   \
-        "\"definitions\":[{\"name\":\"shared\",\"mode\":\"shared\",\"source\":\"built in\"},"                 \
-        "{\"name\":\"bad\",\"source\":\"/etc/bad.json\",\"error\":\"/etc/bad.json:3: what?\"},"               \
+        "{\"broker\":{\"version\":\"0.1.0\",\"pid\":812,\"mode\":\"user\",\"clients\":1},\"networks\":["     \
+        "{\"name\":\"shared\",\"mode\":\"shared\",\"subnet\":\"192.168.64.0\",\"mask\":\"255.255.255.0\","   \
+        "\"gateway\":\"192.168.64.1\",\"mtu\":1500,\"dhcp\":true,\"state\":\"running\",\"pid\":900,"         \
+        "\"clients\":[{\"lease\":7,\"uid\":0,\"pid\":5,\"program\":\"qemu\",\"connected\":true}],"           \
+        "\"interfaces\":[{\"port\":\"port1\",\"name\":\"web\",\"mac\":\"02:00:00:00:00:01\",\"lease\":7,"    \
+        "\"mtu\":1500,\"queues\":1,\"rx_bytes\":2048,\"tx_dropped\":3}]}],"                                  \
+        "\"definitions\":[{\"name\":\"shared\",\"mode\":\"shared\",\"source\":\"built in\"},"                \
+        "{\"name\":\"bad\",\"source\":\"/etc/bad.json\",\"error\":\"/etc/bad.json:3: what?\"},"              \
         "{\"name\":\"host\",\"mode\":\"host\",\"source\":\"built in\"}]}"
 
 static char *ask(struct world *world, const char *request, const char *answer, int *ret_status) {
@@ -280,8 +285,8 @@ static void test_lists(void **state) {
         assert_non_null(strstr(output, "2.0 KiB"));
         free(output);
         START(world, "net", "show", "lab");
-        output = ask(world, "{\"command\":\"list\",\"network_name\":\"lab\"}", "{\"error\":5,\"message\":\"no\"}",
-                     &status);
+        output = ask(world, "{\"command\":\"list\",\"network_name\":\"lab\"}",
+                     "{\"error\":5,\"message\":\"no\"}", &status);
         assert_int_equal(status, 1);
         assert_non_null(strstr(output, "network lab is not running"));
         free(output);
@@ -324,6 +329,25 @@ static void test_no_broker(void **state) {
         output = finish(world, &status);
         assert_int_equal(status, 0);
         assert_non_null(strstr(output, "not running"));
+        free(output);
+
+        /* What a killed broker left is still told of. */
+        for (size_t i = 0; i < 2; i++) {
+                _cleanup_free_ char *network = text_format("%s/networks/%s", world->directory,
+                                                           i == 0 ? "a" : "b");
+                _cleanup_free_ char *control = text_format("%s/control.sock", network);
+
+                assert_int_equal(file_make_directory(network, 0700, NULL), 0);
+                assert_int_equal(file_write(control, "", 0, 0600, false, NULL), 0);
+        }
+        START(world, "net", "ls");
+        output = finish(world, &status);
+        assert_int_equal(status, 0);
+        assert_non_null(strstr(output, "left by the last one: a, b.\n"));
+        free(output);
+        START(world, "status");
+        output = finish(world, &status);
+        assert_non_null(strstr(output, "left by the last broker, to be taken over by the next: a, b\n"));
         free(output);
 }
 

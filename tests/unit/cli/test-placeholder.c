@@ -64,7 +64,8 @@ static void test_errors(void **state) {
 
 static void test_fill(void **state) {
         struct placeholder_values values[2] = {
-                { .values = { [PLACEHOLDER_FD] = (char *)"5", [PLACEHOLDER_MAC] = (char *)"02:00:00:00:00:01",
+                { .values = { [PLACEHOLDER_FD] = (char *)"5",
+                              [PLACEHOLDER_MAC] = (char *)"02:00:00:00:00:01",
                               [PLACEHOLDER_NAME] = (char *)"{net1.fd}" } },
                 { .values = { [PLACEHOLDER_FD] = (char *)"6" } },
         };

@@ -8,8 +8,9 @@
 #include "cli/view.h"
 
 static void test_texts(void **state) {
-        json_auto_t *network = json_pack("{s:s, s:s, s:s, s:i, s:s}", "subnet", "192.168.64.0", "mask", "255.255.255.0",
-                                         "ipv6_prefix", "fd1c::", "ipv6_prefix_length", 64, "state", "running");
+        json_auto_t *network = json_pack("{s:s, s:s, s:s, s:i, s:s}", "subnet", "192.168.64.0", "mask",
+                                         "255.255.255.0", "ipv6_prefix", "fd1c::", "ipv6_prefix_length", 64,
+                                         "state", "running");
         char buffer[VIEW_TEXT_SIZE];
 
         assert_string_equal(view_subnet(network, buffer), "192.168.64.0/24");

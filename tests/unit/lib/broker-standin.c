@@ -1,11 +1,12 @@
 /*
- * What launch.c starts in its test, in berthd's place: takes the same arguments, listens, says that it is ready, and
- * ends when a client says so.
+ * What launch.c starts in its test, in berthd's place: takes the same arguments, listens, says that it is
+ * ready, and ends when a client says so.
  *
- * STANDIN_DIRECTORY is where its socket (broker.sock) and its log of starts (starts) are. STANDIN_FAILURE makes it fail:
- * "text" with a reason, "silent" without.
+ * STANDIN_DIRECTORY is where its socket (broker.sock) and its log of starts (starts) are, STANDIN_SESSION its
+ * caller's session. STANDIN_FAILURE makes it fail: "text" with a reason, "silent" without.
  */
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +18,14 @@
 /* A line per start, with what matters of the state in which the program was started. */
 static void note_start(const char *directory, char **argv) {
         char path[4096], line[256];
+        const char *session = getenv("STANDIN_SESSION");
+        bool stdio = fcntl(0, F_GETFD) >= 0 && fcntl(1, F_GETFD) >= 0 && fcntl(2, F_GETFD) >= 0;
         int fd, n;
 
         snprintf(path, sizeof(path), "%s/starts", directory);
         fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-        n = snprintf(line, sizeof(line), "%s session=%s notify=%s inherited=%s\n", argv[1],
-                     getsid(0) != getpid() && getppid() != getsid(0) ? "own" : "caller's",
+        n = snprintf(line, sizeof(line), "%s session=%s stdio=%s notify=%s inherited=%s\n", argv[1],
+                     session && getsid(0) != atoi(session) ? "own" : "caller's", stdio ? "open" : "closed",
                      getenv("NOTIFY_SOCKET") ? "set" : "unset", fcntl(9, F_GETFD) >= 0 ? "open" : "closed");
         if (fd < 0 || write(fd, line, (size_t)n) != n)
                 exit(1);

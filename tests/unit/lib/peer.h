@@ -4,8 +4,9 @@
 #include <stddef.h>
 
 /*
- * The reply to a blocking call is written before the call: the library reads nothing before it has sent its request. So
- * one thread can play both sides. It reads all there is, though: one reply for each call that is under way, no more.
+ * The reply to a blocking call is written before the call: the library reads nothing before it has sent its
+ * request. So one thread can play both sides. It reads all there is, though: one reply for each call that is
+ * under way, no more.
  */
 struct peer {
         int fd; /* non-blocking */

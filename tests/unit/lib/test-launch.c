@@ -16,14 +16,20 @@
 #include "lib/launch.h"
 
 #define RACERS 8
+/* What the stand-in notes at a start as it should be. */
+#define CLEAN "--user session=own stdio=open notify=unset inherited=closed\n"
 
 static int setup(void **state) {
+        _cleanup_free_ char *session = NULL;
         static struct place place;
 
         place.runtime = harness_make_directory();
         place.broker_socket = text_format("%s/broker.sock", place.runtime);
         assert_non_null(place.broker_socket);
+        session = text_format("%d", (int)getsid(0));
+        assert_non_null(session);
         setenv("STANDIN_DIRECTORY", place.runtime, 1);
+        setenv("STANDIN_SESSION", session, 1);
         *state = &place;
         return 0;
 }
@@ -82,14 +88,14 @@ static void test_starts_once(void **state) {
         close(9);
         unsetenv("NOTIFY_SOCKET");
         starts = read_file(place, "starts");
-        assert_string_equal(starts, "--user session=own notify=unset inherited=closed\n");
+        assert_string_equal(starts, CLEAN);
 
         fd = launch_connect(place, STANDIN, NULL); /* it runs: nothing is started */
         assert_true(fd >= 0);
         quit(fd);
         free(starts);
         starts = read_file(place, "starts");
-        assert_string_equal(starts, "--user session=own notify=unset inherited=closed\n");
+        assert_string_equal(starts, CLEAN);
 }
 
 /* A socket file that a killed broker left. */
@@ -141,9 +147,11 @@ static void test_failures(void **state) {
         unsetenv("BERTH_BROKER");
 }
 
-/* A caller that ignores SIGCHLD has its children reaped by the kernel; one that closed stdio gets its numbers. */
+/* A caller that ignores SIGCHLD has its children reaped by the kernel; one that closed stdio gets its
+ * numbers. */
 static void test_odd_callers(void **state) {
         struct place *place = *state;
+        _cleanup_free_ char *starts = NULL;
         pid_t pid = fork();
         int status;
 
@@ -157,6 +165,8 @@ static void test_odd_callers(void **state) {
         }
         assert_int_equal(waitpid(pid, &status, 0), pid);
         assert_int_equal(status, 0);
+        starts = read_file(place, "starts");
+        assert_string_equal(starts, CLEAN);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

@@ -86,7 +86,8 @@ static void test_acquire(void **state) {
         assert_string_equal(facts->ipv6_gateway, "fd1c::1");
         assert_int_equal(facts->ipv6_prefix_length, 64);
         assert_int_equal(facts->mtu, 1500);
-        assert_true(facts->dhcp && facts->dns && facts->nat44 && facts->router_advertisement && facts->anti_spoofing);
+        assert_true(facts->dhcp && facts->dns && facts->nat44 && facts->router_advertisement &&
+                    facts->anti_spoofing);
         assert_false(facts->nat66);
         assert_string_equal(facts->domain, "berth.internal");
         assert_true(fcntl(berth_network_get_fd(network), F_GETFD) & FD_CLOEXEC);
@@ -174,7 +175,7 @@ static void test_requests(void **state) {
         assert_int_equal(berth_remove(world->berth, "\xff"), -EINVAL); /* not UTF-8: cannot be sent */
 }
 
-/* File descriptors that no reply should have, in each kind of reply: none may stay open (the harness counts). */
+/* File descriptors that no reply should have, in each kind of reply: the harness counts what stays open. */
 static void test_stray_fds(void **state) {
         struct world *world = *state;
         struct berth_network *network = NULL;
@@ -190,8 +191,14 @@ static void test_stray_fds(void **state) {
 
 static void test_interface(void **state) {
         const struct berth_interface_options options = {
-                .size = sizeof(options), .name = "web", .id = "6f1c2f0e-3d7f-4a62-9f0e-0d2c7c1b5a11",
-                .mac = "52:54:00:12:34:56", .address = "192.168.64.2", .mtu = 1400, .queues = 2, .isolated = true,
+                .size = sizeof(options),
+                .name = "web",
+                .id = "6f1c2f0e-3d7f-4a62-9f0e-0d2c7c1b5a11",
+                .mac = "52:54:00:12:34:56",
+                .address = "192.168.64.2",
+                .mtu = 1400,
+                .queues = 2,
+                .isolated = true,
         };
         struct berth_interface *interface = NULL;
         const struct berth_interface_facts *facts;
@@ -203,9 +210,10 @@ static void test_interface(void **state) {
         assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
         peer_send(&peer, INTERFACE, fds, 2);
         assert_int_equal(berth_network_start(network, &options, &interface), 0);
-        peer_expect(&peer, "{\"command\":\"start\",\"name\":\"web\",\"id\":\"6f1c2f0e-3d7f-4a62-9f0e-0d2c7c1b5a11\","
-                           "\"mac\":\"52:54:00:12:34:56\",\"address\":\"192.168.64.2\",\"mtu\":1400,\"queues\":2,"
-                           "\"isolated\":true}\n");
+        peer_expect(&peer,
+                    "{\"command\":\"start\",\"name\":\"web\",\"id\":\"6f1c2f0e-3d7f-4a62-9f0e-0d2c7c1b5a11\","
+                    "\"mac\":\"52:54:00:12:34:56\",\"address\":\"192.168.64.2\",\"mtu\":1400,\"queues\":2,"
+                    "\"isolated\":true}\n");
         facts = berth_interface_get_facts(interface);
         assert_int_equal(facts->size, sizeof(*facts));
         assert_string_equal(facts->port, "port1");
@@ -249,7 +257,8 @@ static void test_interface_refusals(void **state) {
                 uint64_t unknown;
         } longer = { .known.size = sizeof(longer) };
         struct berth_interface_options shorter = { .size = offsetof(struct berth_interface_options, id),
-                                                   .name = "web", .id = "never read" };
+                                                   .name = "web",
+                                                   .id = "never read" };
         struct berth_interface *interface = NULL;
         struct berth_network *network;
         struct peer peer;
@@ -274,7 +283,8 @@ static void test_interface_refusals(void **state) {
         peer_expect(&peer, "{\"command\":\"start\"}\n");
         longer.unknown = 1;
         assert_int_equal(berth_network_start(network, &longer.known, &interface), -E2BIG);
-        assert_int_equal(berth_network_start(network, &(struct berth_interface_options){ 0 }, &interface), -EINVAL);
+        assert_int_equal(berth_network_start(network, &(struct berth_interface_options){ 0 }, &interface),
+                         -EINVAL);
 
         assert_null(interface);
         berth_network_free(network);
@@ -334,7 +344,8 @@ static void test_events(void **state) {
         network = event->network;
         assert_string_equal(berth_network_get_facts(network)->name, "shared");
 
-        peer_send(&world->broker, "{\"error\":5,\"message\":\"no such network\"}\n{\"network\":{}}\n", NULL, 0);
+        peer_send(&world->broker, "{\"error\":5,\"message\":\"no such network\"}\n{\"network\":{}}\n", NULL,
+                  0);
         assert_int_equal(next_event(world->berth, &event), BERTH_EVENT_FAILED);
         assert_int_equal(event->id, second);
         assert_int_equal(event->error, -ENOENT);
@@ -483,7 +494,7 @@ static void test_timeout(void **state) {
 
         berth_set_timeout(world->berth, 10);
         assert_int_equal(berth_acquire(world->berth, "slow", &network), -ETIMEDOUT);
-        /* The late reply is nobody's any more: its handle is closed, and the next reply is the next call's. */
+        /* The late reply is nobody's: its handle is closed, and the next reply is the next call's. */
         peer_init(&peer, &handle);
         peer_send(&world->broker, NETWORK, &handle, 1);
         fd_close(handle);
@@ -517,8 +528,8 @@ static void test_connect_errors(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-HARNESS_MAIN(TEST(test_acquire), TEST(test_refusals), TEST(test_requests), TEST(test_stray_fds), TEST(test_interface),
-             TEST(test_interface_refusals), cmocka_unit_test(test_open_handle), TEST(test_events),
-             TEST(test_events_dropped), TEST(test_disconnect), TEST(test_refused_at_once),
+HARNESS_MAIN(TEST(test_acquire), TEST(test_refusals), TEST(test_requests), TEST(test_stray_fds),
+             TEST(test_interface), TEST(test_interface_refusals), cmocka_unit_test(test_open_handle),
+             TEST(test_events), TEST(test_events_dropped), TEST(test_disconnect), TEST(test_refused_at_once),
              TEST(test_refused_unasked), TEST(test_protocol_errors), TEST(test_timeout),
              cmocka_unit_test(test_connect_errors))
