@@ -41,11 +41,12 @@ demo:
 	@ninja -C $(BUILD)
 	@BERTH_BUILD=$(abspath $(BUILD)) scripts/demo
 
+# A build of its own, as people install it. BENCH="--rounds 21 traffic" for some of it; see bench/run --help.
 bench:
 	@scripts/install-packages build run test bench
-	@scripts/configure $(BUILD)
-	@ninja -C $(BUILD)
-	@BERTH_BUILD=$(abspath $(BUILD)) bench/run
+	@scripts/configure $(BUILD)-bench --buildtype=release -Dbench=true -Dtests=disabled
+	@ninja -C $(BUILD)-bench
+	@BERTH_BUILD=$(abspath $(BUILD))-bench bench/run $(BENCH)
 
 fuzz:
 	@scripts/fuzz
@@ -57,4 +58,4 @@ install:
 	@meson install -C $(BUILD)-install
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-sanitize $(BUILD)-fuzz $(BUILD)-install
+	rm -rf $(BUILD) $(BUILD)-clang $(BUILD)-sanitize $(BUILD)-fuzz $(BUILD)-install $(BUILD)-bench

@@ -6,16 +6,15 @@ measure_acquire() {
         local round directory=$WORLD/acquire kind
         mkdir "$directory"
         broker_start system
-        # Somebody holds the network throughout, so that it is the same live one for both.
+        # Somebody holds the network throughout, and is one of the crowd later.
         spawn --ready ready holder instrument crowd "$SYSTEM_SOCKET" shared 1 1
 
         for ((round = 0; round < ROUNDS; round++)); do
                 acquire_batch_ quiet
-                spawn crowd instrument crowd "$SYSTEM_SOCKET" shared "$CROWD_CLIENTS" "$((CROWD_INTERFACES - 1))"
-                eventually 60 spawn_ready_ crowd ready
+                crowd_start system shared "$((CROWD_CLIENTS - 1))" "$((CROWD_INTERFACES - 1))"
                 acquire_batch_ crowd
                 spawn_end crowd
-                eventually 10 acquire_crowd_gone_ >/dev/null
+                interfaces_become system shared 1
         done
         spawn_end holder
         network_remove system shared
@@ -35,9 +34,4 @@ acquire_batch_() {
         instrument acquire "$SYSTEM_SOCKET" shared "$((QUICK ? 500 : 3000))" >"$directory/batch"
         quantile 0.5 <"$directory/batch" >>"$directory/$1.p50"
         quantile 0.99 <"$directory/batch" >>"$directory/$1.p99"
-}
-
-# Only the holder's interface is left: the next batch is a quiet one again.
-acquire_crowd_gone_() {
-        [[ $(broker_ask system '{"command":"list","network_name":"shared"}' | jq '.networks[0].interfaces | length') == 1 ]]
 }

@@ -47,6 +47,8 @@ XML
                 done
         } | in_host virsh -t -c network:///system >"$directory/libvirt" 2>&1
         spawn_end libvirtd
+        # It keeps its chains and files for the next time.
+        in_host sh -c 'nft flush ruleset; rm -rf /run/libvirt'
         if ! sed -n '/started$/,/^(Time/ s/^(Time: \([0-9.]*\) ms)$/\1/p' "$directory/libvirt" | grep . >"$directory/times"; then
                 left_out birth.libvirt "$label" "$(grep -m 1 error: "$directory/libvirt")"
                 return

@@ -67,6 +67,24 @@ network_pid() {
         broker_ask "$1" "{\"command\":\"list\",\"network_name\":\"$2\"}" | jq -e '.networks[0].pid'
 }
 
+# crowd_start MODE NETWORK CLIENTS INTERFACES, ended by `spawn_end crowd`: it takes a busy machine its time.
+crowd_start() {
+        spawn crowd as_mode "$1" "$programs/bench/crowd" "$(broker_socket "$1")" "$2" "$3" "$4"
+        if ! eventually 60 spawn_ready_or_ended_ crowd ready >/dev/null || ! spawn_ready_ crowd ready; then
+                spawn_output crowd >&2
+                return 1
+        fi
+}
+
+# interfaces_become MODE NETWORK N: waits until it has no more and no fewer. The kernel takes its time to remove taps.
+interfaces_become() {
+        eventually 30 interfaces_are_ "$@" >/dev/null
+}
+interfaces_are_() {
+        broker_ask "$1" "{\"command\":\"list\",\"network_name\":\"$2\"}" |
+                jq -e --argjson n "$3" '.networks[0].interfaces | length == $n'
+}
+
 # network_remove MODE NETWORK: once its last lease has gone, which the broker may be told a moment later.
 network_remove() {
         eventually 5 network_remove_ "$@" >/dev/null

@@ -6,7 +6,7 @@
 # figure KEY LABEL UNIT TARGET: of the samples on standard input, one a line. TARGET is "<=N", "<N", ">=N" or "".
 figure() {
         jq -Rnc --arg key "$1" --arg text "$2" --arg unit "$3" --arg target "$4" '
-                def quantile($q): (length - 1) * $q as $at | ($at | floor) as $i |
+                def quantile($q): ((length - 1) * $q) as $at | ($at | floor) as $i |
                         .[$i] + (if $i + 1 < length then (.[$i + 1] - .[$i]) * ($at - $i) else 0 end);
                 [inputs | select(length > 0) | tonumber] | sort |
                 if length == 0 then error("no samples of " + $key) else . end |
@@ -78,10 +78,25 @@ figures_missed() {
 # machine_describe: as JSON. The load is that before the run, which sets $machine_load.
 machine_describe() {
         jq -n --arg processor "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" \
-                --arg kernel "$(uname -r)" --arg system "$(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release)" \
+                --arg kernel "$(uname -r | cut -d - -f 1)" --arg system "$(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release)" \
                 --arg date "$(date -u +%Y-%m-%d)" --argjson load "$machine_load" --argjson cores "$(nproc)" \
                 --argjson memory "$(awk '/^MemTotal/ { printf "%.0f", $2 / 1024 / 1024 }' /proc/meminfo)" \
                 --arg virtual "$(grep -qw hypervisor /proc/cpuinfo && echo yes || echo no)" \
                 '{ processor: $processor, cores: $cores, memory_gib: $memory, virtual: ($virtual == "yes"),
                    system: $system, kernel: $kernel, date: $date, load_before: $load }'
+}
+
+# figures_readme FILE: puts the table and the machine between FILE's two marks.
+figures_readme() {
+        local text new
+        text=$(machine_describe | jq -r '"Measured on \(.date): \(.processor), \(.cores) cores, \(.memory_gib) GiB" +
+                (if .virtual then ", itself a virtual machine" else "" end) +
+                "; \(.system), Linux \(.kernel); load \(.load_before) before the run."'
+                echo
+                figures_table)
+        new=$(TEXT=$text awk '
+                /^<!-- end of the table -->$/ { inside = 0 }
+                !inside { print }
+                /^<!-- the table -->$/ { inside = 1; print ENVIRON["TEXT"] }' "$1")
+        printf '%s\n' "$new" >"$1"
 }

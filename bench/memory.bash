@@ -27,10 +27,12 @@ measure_memory() {
 memory_sample_() {
         local mode=$1 count=$2 pid child socket
         socket=$(broker_socket "$mode")
-        spawn --ready ready crowd as_mode "$mode" "$programs/bench/crowd" "$socket" shared 1 "$count"
+        crowd_start "$mode" shared 1 "$count"
         spawn_end crowd
-        spawn --ready ready crowd as_mode "$mode" "$programs/bench/crowd" "$socket" shared 1 "$count"
+        interfaces_become "$mode" shared 0
+        crowd_start "$mode" shared 1 "$count"
         as_mode "$mode" "$programs/bench/acquire" "$socket" shared 300 >/dev/null
+        interfaces_become "$mode" shared "$count"
         pid=$(network_pid "$mode" shared)
         memory_of_ "$(in_host pgrep -x -f "$programs/src/broker/berthd --$mode .*")" >>"$directory/berthd.$mode.$count"
         memory_of_ "$pid" >>"$directory/network.$mode.$count"
@@ -38,6 +40,7 @@ memory_sample_() {
                 memory_of_ "$child"
         done | awk '{ sum += $1 } END { print sum + 0 }' >>"$directory/children.$mode.$count"
         spawn_end crowd
+        interfaces_become "$mode" shared 0
 }
 
 # memory_of_ PID: MiB.

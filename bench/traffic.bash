@@ -48,7 +48,7 @@ traffic_brokers_() {
 
 # Its reason is the last line of what failed.
 traffic_left_out_() {
-        missing[$1]=$(cat "$directory/$1.failed" 2>/dev/null || spawn_output "$1-b" 2>/dev/null | tail -n 1)
+        missing[$1]=$(cat "$directory/$1.failed" 2>/dev/null || spawn_output "$1-b" 2>/dev/null | tail -n 1) || true
         [[ -n ${missing[$1]} ]] || missing[$1]="it did not start"
 }
 
@@ -110,11 +110,14 @@ traffic_join_slirp() {
         traffic_need_ slirp slirp4netns || return
         for end in a b; do
                 # With the MTU that its users give it for speed.
-                spawn --ready 'API' "slirp-$end" in_host slirp4netns --configure --mtu=65520 --netns-type=path \
-                        --api-socket "/run/slirp-$end" "/run/netns/slirp-$end" net0 || return
+                spawn "slirp-$end" in_host slirp4netns --configure --mtu=65520 --netns-type=path \
+                        --api-socket "/run/slirp-$end" "/run/netns/slirp-$end" net0
+                eventually 5 in_host test -S "/run/slirp-$end" 2>/dev/null || return
         done
-        ask /run/slirp-b '{"execute":"add_hostfwd","arguments":{"proto":"tcp","host_addr":"127.0.0.1","host_port":5302,
-                "guest_port":'"$IPERF_PORT"'}}' >"$directory/slirp.answer" || return
+        # Its answers end without a newline.
+        in_host socat -t 2 - UNIX-CONNECT:/run/slirp-b >"$directory/slirp.failed" <<<'{"execute":"add_hostfwd","arguments":
+                {"proto":"tcp","host_addr":"127.0.0.1","host_port":5302,"guest_port":'"$IPERF_PORT"'}}'
+        grep -q return "$directory/slirp.failed" || return
         server[slirp]="10.0.2.2 -p 5302"
         traffic_serve_ slirp
 }
@@ -145,7 +148,7 @@ traffic_sample_() {
 
         # shellcheck disable=SC2086 # the port is a word of its own
         "${as[@]}" iperf3 -J -O 1 -t "$((QUICK ? 1 : 3))" -c ${server[$kind]} >"$directory/report" 2>&1 ||
-                { echo "iperf3, $kind: $(jq -r .error "$directory/report")" >&2 && return 1; }
+                { echo "iperf3, $kind: $(tail -n 20 "$directory/report")" >&2 && return 1; }
         jq -e '.end.sum_received.bits_per_second / 1e9' "$directory/report" >>"$directory/$kind.throughput"
         [[ ${OURS[*]} == *$kind* ]] || return 0
         "${as[@]}" ping -i 0.002 -c 500 -w 5 "${server[$kind]}" | sed -n 's/.*time=\([0-9.]*\) ms/\1/p' |
@@ -195,5 +198,8 @@ traffic_end_() {
         network_remove user shared
         broker_stop system
         broker_stop user
-        in_host rm /etc/berth/networks.d/open.json
+        in_host rm -f /etc/berth/networks.d/open.json /run/slirp-a /run/slirp-b
+        in_host ip -all netns delete
+        # umount(8) keeps a record of its own.
+        in_host sh -c 'umount /run/netns && rmdir /run/netns; rm -rf /run/mount'
 }

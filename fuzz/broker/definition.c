@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "broker/definition.h"
-#include "broker/json-line.h"
+#include "wire/json-line.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const char *text = (const char *)data;

@@ -235,6 +235,20 @@ BERTH_API int berth_network_start(struct berth_network *network,
 /* Removes an interface from its network. The object stays, to be freed; its tap carries nothing any more. */
 BERTH_API int berth_network_stop(struct berth_network *network, const struct berth_interface *interface);
 
+/*
+ * Forwards a port of the host to a VM of this network, by its name, which need not be there yet. `socket` was
+ * bound by the caller to the host's port: a TCP socket that listens, or a UDP socket; its type decides. It is
+ * borrowed: the network has its own copy from then on, and the forward lives as long as the lease, unless it
+ * is ended before. *ret_forward, which may be NULL, is its number. -ENOTSOCK, -EPROTOTYPE (neither TCP nor
+ * UDP).
+ */
+BERTH_API int berth_network_forward(struct berth_network *network, int socket, const char *name,
+                                    uint16_t port, uint64_t *ret_forward);
+/* Ends a forward of this lease with its connections. -EINVAL: there is none of that number. */
+BERTH_API int berth_network_unforward(struct berth_network *network, uint64_t forward);
+/* The lease's forwards as the JSON array of berth-protocol(7), to be freed. */
+BERTH_API int berth_network_list_forwards(struct berth_network *network, char **ret_json);
+
 /* For event loops, as for the broker. The file descriptor is the handle: another process may be given it. */
 BERTH_API int berth_network_get_fd(const struct berth_network *network);
 BERTH_API int berth_network_get_events(const struct berth_network *network);

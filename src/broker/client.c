@@ -37,12 +37,12 @@ static void update_events(struct client *client) {
 
         if (client->dead)
                 return;
-        if (!client->request && !client->ending)
-                events |= EPOLLIN;
         if (wire_has_output(client->wire))
-                events |= EPOLLOUT;
+                events = EPOLLOUT;
         else if (client->ending)
                 give_up(client);
+        else if (!client->request)
+                events = EPOLLIN;
         source_set_events(client->source, events);
 }
 
@@ -94,9 +94,13 @@ void client_reply_error(struct client *client, enum code code, const char *forma
 
 /* --- Requests --- */
 
+static bool can_take_request(const struct client *client) {
+        return !client->request && !client->ending && !client->dead && !wire_has_output(client->wire);
+}
+
 /* Handles what has come, up to a client's share of a turn. */
 static void receive(struct client *client) {
-        for (int i = 0; i < REQUESTS_PER_TURN && !client->request && !client->ending && !client->dead; i++) {
+        for (int i = 0; i < REQUESTS_PER_TURN && can_take_request(client); i++) {
                 _cleanup_(wire_message_deinit) struct wire_message message = WIRE_MESSAGE_INIT;
                 struct error error = ERROR_INIT;
 
@@ -113,7 +117,7 @@ static void receive(struct client *client) {
                 else if (r < 0)
                         give_up(client);
         }
-        if (!client->request && !client->ending && !client->dead && wire_has_input(client->wire))
+        if (can_take_request(client) && wire_has_input(client->wire))
                 client_wake(client);
 }
 
@@ -126,9 +130,12 @@ static int on_socket(struct source *source, int fd, uint32_t events, void *data)
                 give_up(client);
                 return 0;
         }
+        if ((events & EPOLLOUT) && can_take_request(client) && wire_has_input(client->wire))
+                client_wake(client);
         /* While a request waits nothing is read; but a peer that has closed both directions waits for
          * nothing. */
-        if ((events & (EPOLLHUP | EPOLLERR)) && (client->request || client->ending)) {
+        if ((events & (EPOLLHUP | EPOLLERR)) &&
+            (client->request || client->ending || wire_has_output(client->wire))) {
                 give_up(client);
                 return 0;
         }

@@ -17,9 +17,10 @@ struct request;
 #define CLIENT_LEASES_MAX 64
 
 /*
- * Requests are answered in order: while one waits (for a network to be made, for a list), nothing more is
- * read. A client that is to go is freed from the broker's `again` round and never within a call on it, so
- * whoever holds a client in a handler may go on using it.
+ * Requests are answered in order: while one waits (for a network to be made, for a list), or while the
+ * client does not read its replies, nothing more is read: what a client makes the broker hold stays small. A
+ * client that is to go is freed from the broker's `again` round and never within a call on it, so whoever
+ * holds a client in a handler may go on using it.
  */
 struct client {
         struct list link; /* in broker->clients */

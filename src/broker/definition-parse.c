@@ -14,7 +14,7 @@
 #include "base/text.h"
 #include "broker/account.h"
 #include "broker/definition.h"
-#include "broker/json-line.h"
+#include "wire/json-line.h"
 
 struct parse {
         struct definition *definition; /* under construction */

@@ -23,8 +23,13 @@ struct lease *lease_new(uint64_t id, struct network *network, struct user *user,
         return lease;
 }
 
+/* Moves at most one handle into the place on each side of n_sent, from the end of that side. */
 static void drop_handle(struct lease *lease, size_t i) {
         fd_close(lease->handles[i]);
+        if (i < lease->n_sent) {
+                lease->handles[i] = lease->handles[--lease->n_sent];
+                i = lease->n_sent;
+        }
         lease->handles[i] = lease->handles[--lease->n_handles];
         user_discharge(lease->user, CHARGE_HANDLE);
 }

@@ -28,6 +28,7 @@ struct lease {
         char program[64];
         int *handles; /* owned */
         size_t n_handles, room;
+        size_t n_sent; /* the first so many of them are known to the network's process of now */
 };
 
 /* A lease without handles, in no list. NULL when memory is short. */

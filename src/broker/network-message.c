@@ -141,7 +141,9 @@ static int on_lease(struct network *network, struct wire_message *message, struc
         }
         if (broker->next_lease <= id)
                 broker->next_lease = id + 1;
-        return lease_add_handle(lease, wire_message_take_fd(message, 0), error);
+        r = lease_add_handle(lease, wire_message_take_fd(message, 0), error);
+        lease->n_sent = lease->n_handles;
+        return r;
 }
 
 static int on_synced(struct network *network, struct wire_message *message, struct error *error) {

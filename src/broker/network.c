@@ -95,6 +95,45 @@ static void gone(struct network *network, enum network_event event, const char *
         broker_check_idle(broker);
 }
 
+/* --- Telling the process --- */
+
+static void send_handle(struct network *network, const struct lease *lease, int handle) {
+        json_auto_t *body = json_pack("{ss sI sI sI ss}", "command", "lease", "lease", (json_int_t)lease->id,
+                                      "uid", (json_int_t)lease->user->uid, "pid", (json_int_t)lease->pid,
+                                      "program", lease->program);
+
+        network->leases_sent++;
+        worker_send(network->worker, body, &handle, 1);
+}
+
+static void send_end(struct network *network, uint64_t id) {
+        json_auto_t *body = json_pack("{ss sI}", "command", "end", "lease", (json_int_t)id);
+
+        worker_send(network->worker, body, NULL, 0);
+}
+
+/* Sends the handles that the process does not know yet, as fast as it takes them. */
+static void send_handles_of(struct network *network, struct lease *lease) {
+        while (lease->n_sent < lease->n_handles && !worker_is_congested(network->worker))
+                send_handle(network, lease, lease->handles[lease->n_sent++]);
+}
+
+static void send_handles(struct network *network) {
+        list_for_each(struct lease, lease, &network->leases, by_network)
+                send_handles_of(network, lease);
+}
+
+/* What a new process cannot know: which leases there are, and which of those that its forerunner knew are no
+ * more. */
+static void resend(struct network *network) {
+        for (size_t i = 0; i < network->n_ended; i++)
+                send_end(network, network->ended[i]);
+        network->n_ended = 0;
+        list_for_each(struct lease, lease, &network->leases, by_network)
+                lease->n_sent = 0;
+        send_handles(network);
+}
+
 /* --- The process --- */
 
 /* How many of the deaths, this one included, were within the window. */
@@ -147,7 +186,21 @@ static void on_worker_ended(void *data, const char *how) {
         }
 }
 
-static const struct worker_events worker_events = { .message = network_message, .ended = on_worker_ended };
+static void on_worker_drained(void *data) {
+        struct network *network = data;
+
+        if (network->state != NETWORK_RUNNING)
+                return;
+        send_handles(network);
+        if (network_can_lease(network))
+                tell(network, NETWORK_READY, 0, NULL);
+}
+
+static const struct worker_events worker_events = {
+        .message = network_message,
+        .ended = on_worker_ended,
+        .drained = on_worker_drained,
+};
 
 static int start_worker(struct network *network, struct error *error) {
         struct broker *broker = network->broker;
@@ -180,32 +233,6 @@ static int on_timer(struct source *source, void *data) {
         return 0;
 }
 
-static void send_handle(struct network *network, const struct lease *lease, int handle) {
-        json_auto_t *body = json_pack("{ss sI sI sI ss}", "command", "lease", "lease", (json_int_t)lease->id,
-                                      "uid", (json_int_t)lease->user->uid, "pid", (json_int_t)lease->pid,
-                                      "program", lease->program);
-
-        network->leases_sent++;
-        worker_send(network->worker, body, &handle, 1);
-}
-
-static void send_end(struct network *network, uint64_t id) {
-        json_auto_t *body = json_pack("{ss sI}", "command", "end", "lease", (json_int_t)id);
-
-        worker_send(network->worker, body, NULL, 0);
-}
-
-/* What a new process cannot know: which leases there are, and which of those that its forerunner knew are no
- * more. */
-static void resend(struct network *network) {
-        for (size_t i = 0; i < network->n_ended; i++)
-                send_end(network, network->ended[i]);
-        network->n_ended = 0;
-        list_for_each(struct lease, lease, &network->leases, by_network)
-                for (size_t i = 0; i < lease->n_handles; i++)
-                        send_handle(network, lease, lease->handles[i]);
-}
-
 /* --- What the process says, as network-message.c has read it --- */
 
 void network_set_ready(struct network *network) {
@@ -219,7 +246,8 @@ void network_set_ready(struct network *network) {
                  restarted ? " again" : "");
         if (restarted)
                 resend(network);
-        tell(network, NETWORK_READY, 0, NULL);
+        if (network_can_lease(network))
+                tell(network, NETWORK_READY, 0, NULL);
 }
 
 void network_set_failed(struct network *network, int code, const char *message) {
@@ -234,7 +262,9 @@ void network_set_failed(struct network *network, int code, const char *message) 
 /* --- Leases --- */
 
 bool network_can_lease(const struct network *network) {
-        return network->state == NETWORK_RUNNING || network->state == NETWORK_RESTARTING;
+        /* A client that acquires faster than the network's process can follow waits for it. */
+        return network->state == NETWORK_RESTARTING ||
+               (network->state == NETWORK_RUNNING && !worker_is_congested(network->worker));
 }
 
 void network_wait(struct network *network, struct network_waiter *waiter) {
@@ -263,7 +293,7 @@ int network_add_handle(struct network *network, struct lease *lease, int *ret_fd
         if (r < 0)
                 return r;
         if (network->state == NETWORK_RUNNING)
-                send_handle(network, lease, pair[1]);
+                send_handles_of(network, lease);
         *ret_fd = steal_fd(&client_end);
         return 0;
 }

@@ -77,8 +77,10 @@ static int on_wire(struct source *source, int fd, uint32_t events, void *data) {
                         hang_up(worker);
                         return 0;
                 }
-                if (!wire_has_output(worker->wire))
+                if (!wire_has_output(worker->wire)) {
                         source_set_events(worker->input, EPOLLIN);
+                        worker->events->drained(worker->data);
+                }
         }
         if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
                 receive(worker);
@@ -113,6 +115,10 @@ void worker_send(struct worker *worker, json_t *body, const int *fds, size_t n_f
         }
         if (wire_has_output(worker->wire))
                 source_set_events(worker->input, EPOLLIN | EPOLLOUT);
+}
+
+bool worker_is_congested(const struct worker *worker) {
+        return worker->wire && wire_has_output(worker->wire);
 }
 
 pid_t worker_pid(const struct worker *worker) {

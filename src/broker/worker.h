@@ -2,6 +2,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -22,6 +23,8 @@ struct worker_events {
         /* `how` is such as "was killed by signal 9". The worker is still there and is to be freed by the
          * callee. */
         void (*ended)(void *data, const char *how);
+        /* What waited for it has gone out: worker_is_congested is false again. */
+        void (*drained)(void *data);
 };
 
 /* Runs `PROGRAM --name NAME` with a socket as file descriptor 3. 0 or -errno. */
@@ -37,4 +40,7 @@ struct worker *worker_free(struct worker *worker);
 pid_t worker_pid(const struct worker *worker);
 /* Body and fds are borrowed. A worker that cannot take it is killed. */
 void worker_send(struct worker *worker, json_t *body, const int *fds, size_t n_fds);
+/* Whether it reads more slowly than it is sent to. Whoever sends at a client's behest is to wait then: for
+ * `drained`, or `ended`. */
+bool worker_is_congested(const struct worker *worker);
 void worker_kill(struct worker *worker, const char *why);

@@ -83,7 +83,7 @@ static int parse_option(struct arguments *arguments, const struct option_spec *s
         const struct option_spec *spec = NULL;
 
         for (size_t i = 0; i < n_specs && !spec; i++)
-                if (strlen(specs[i].name) == length && strncmp(specs[i].name, word, length) == 0)
+                if (length > 1 && strlen(specs[i].name) == length && strncmp(specs[i].name, word, length) == 0)
                         spec = &specs[i];
         if (!spec)
                 return unknown_option(word, length, specs, n_specs, error);
@@ -94,6 +94,29 @@ static int parse_option(struct arguments *arguments, const struct option_spec *s
                 value = **argv;
                 if (!value)
                         return error_set(error, -EINVAL, "option --%s needs a value: --%s %s", spec->name,
+                                         spec->name, spec->value);
+                (*argv)++;
+        }
+        arguments->options[arguments->n_options++] = (struct parsed_option){ spec, value };
+        return 0;
+}
+
+/* The same for a word that begins with a single '-': one letter, and its value behind it or as the next word. */
+static int parse_letter(struct arguments *arguments, const struct option_spec *specs, size_t n_specs,
+                        char ***argv, struct error *error) {
+        const char *word = **argv, *value = word[2] ? word + 2 : NULL;
+        const struct option_spec *spec = NULL;
+
+        for (size_t i = 0; i < n_specs && !spec; i++)
+                if (specs[i].name[0] == word[1] && !specs[i].name[1])
+                        spec = &specs[i];
+        if (!spec || (value && !spec->value))
+                return error_set(error, -EINVAL, "unknown option %s", word);
+        (*argv)++;
+        if (spec->value && !value) {
+                value = **argv;
+                if (!value)
+                        return error_set(error, -EINVAL, "option -%s needs a value: -%s %s", spec->name,
                                          spec->name, spec->value);
                 (*argv)++;
         }
@@ -117,7 +140,7 @@ int arguments_parse(struct arguments *ret, const struct option_spec *specs, size
         while (*argv) {
                 if (text_equal(*argv, "--")) {
                         argv++;
-                        if (trailing == TRAILING_COMMAND)
+                        if (trailing != TRAILING_NONE)
                                 break;
                         while (*argv)
                                 arguments.operands[arguments.n_operands++] = *argv++;
@@ -131,8 +154,10 @@ int arguments_parse(struct arguments *ret, const struct option_spec *specs, size
                         arguments.options[arguments.n_options++] = (struct parsed_option){ &help, NULL };
                         argv++;
                 } else if ((*argv)[0] == '-' && (*argv)[1]) {
-                        return error_set(error, -EINVAL, "unknown option %s", *argv);
-                } else if (trailing == TRAILING_COMMAND && arguments.n_operands == n_operands) {
+                        r = parse_letter(&arguments, specs, n_specs, &argv, error);
+                        if (r < 0)
+                                return r;
+                } else if (trailing != TRAILING_NONE && arguments.n_operands == n_operands) {
                         break;
                 } else {
                         arguments.operands[arguments.n_operands++] = *argv++;
@@ -158,4 +183,11 @@ bool arguments_has(const struct arguments *arguments, const char *name) {
                 if (text_equal(arguments->options[i].spec->name, name))
                         return true;
         return false;
+}
+
+const char *arguments_value(const struct arguments *arguments, const char *name) {
+        for (size_t i = arguments->n_options; i > 0; i--)
+                if (text_equal(arguments->options[i - 1].spec->name, name))
+                        return arguments->options[i - 1].value;
+        return NULL;
 }

@@ -8,7 +8,7 @@
 
 /* Rows of a table; `value` is what the option's value is called in the help, or NULL for one without. */
 struct option_spec {
-        const char *name; /* without the dashes */
+        const char *name; /* without the dashes: two, or one where it is a single letter */
         const char *value;
         const char *help; /* lines separated by '\n' */
 };
@@ -18,8 +18,8 @@ struct parsed_option {
         const char *value; /* NULL for one without */
 };
 
-/* What follows the operands: a command line of another program. */
-enum trailing { TRAILING_NONE, TRAILING_COMMAND };
+/* What follows the operands: a command line of another program, which may have to be there. */
+enum trailing { TRAILING_NONE, TRAILING_COMMAND, TRAILING_OPTIONAL };
 
 struct arguments {
         struct parsed_option *options; /* in the order given */
@@ -41,6 +41,8 @@ void arguments_deinit(struct arguments *arguments);
 
 /* Whether an option was given. */
 bool arguments_has(const struct arguments *arguments, const char *name);
+/* The value of an option, where it was given more than once the last; NULL where it was not. */
+const char *arguments_value(const struct arguments *arguments, const char *name);
 
 /* Of `words`, the one that a mistyped word most likely meant, or NULL. */
 const char *arguments_nearest(const char *word, const char *const *words, size_t n_words);

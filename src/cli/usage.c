@@ -21,13 +21,15 @@ static void print_synopsis(FILE *out, const struct command *command) {
                 fprintf(out, " %s", command->operands);
         if (command->trailing == TRAILING_COMMAND)
                 fprintf(out, " -- COMMAND [ARGUMENT...]");
+        else if (command->trailing == TRAILING_OPTIONAL)
+                fprintf(out, " [-- COMMAND [ARGUMENT...]]");
         fprintf(out, "\n");
 }
 
 static void print_options(FILE *out, const struct option_spec *options, size_t n_options) {
         for (size_t i = 0; i < n_options; i++) {
-                int n = fprintf(out, "  --%s%s%s", options[i].name, options[i].value ? " " : "",
-                                options[i].value ? options[i].value : "");
+                int n = fprintf(out, "  %s%s%s%s", options[i].name[1] ? "--" : "-", options[i].name,
+                                options[i].value ? " " : "", options[i].value ? options[i].value : "");
                 const char *line = options[i].help;
 
                 /* A long option gets its text on the next line. */

@@ -253,15 +253,15 @@ static int channel_check(struct channel *channel, const struct request *request,
 }
 
 /*
- * Sends a request, which then waits for its reply or has failed already; or a negative errno, and the request
- * is still the caller's.
+ * Sends a request (with fd where that is not -1), which then waits for its reply or has failed already; or a
+ * negative errno, and the request is still the caller's.
  */
-static int channel_send(struct channel *channel, struct request *request, json_t *body) {
+static int channel_send(struct channel *channel, struct request *request, json_t *body, int fd) {
         int r;
 
         if (!channel->wire)
                 return channel_fail(channel, -ENOTCONN, "there is no connection");
-        r = wire_send(channel->wire, body, NULL, 0);
+        r = wire_send(channel->wire, body, &fd, fd >= 0 ? 1 : 0);
         if (r == -EMSGSIZE)
                 return channel_fail(channel, r, "the request is too long");
         request->event.id = ++channel->last_id;
@@ -298,6 +298,10 @@ static int channel_wait(struct channel *channel, const struct request *request) 
 }
 
 int channel_call(struct channel *channel, json_t *consume_body, struct wire_message *ret) {
+        return channel_call_fd(channel, consume_body, -1, ret);
+}
+
+int channel_call_fd(struct channel *channel, json_t *consume_body, int fd, struct wire_message *ret) {
         json_t *body = consume_body;
         struct request *request = request_new(REQUEST_CALL, NULL);
         int r;
@@ -305,7 +309,7 @@ int channel_call(struct channel *channel, json_t *consume_body, struct wire_mess
         channel_clear_error(channel);
         r = channel_check(channel, request, body);
         if (r == 0)
-                r = channel_send(channel, request, body);
+                r = channel_send(channel, request, body, fd);
         json_decref(body);
         if (r < 0) {
                 request_free(request);
@@ -336,7 +340,7 @@ int channel_begin(struct channel *channel, json_t *consume_body, channel_finish_
         channel_clear_error(channel);
         r = channel_check(channel, request, body);
         if (r == 0)
-                r = channel_send(channel, request, body);
+                r = channel_send(channel, request, body, -1);
         json_decref(body);
         if (r < 0) {
                 request_free(request);

@@ -50,6 +50,8 @@ int channel_fail(struct channel *channel, int code, const char *format, ...)
 /* The reply, at success; its caller releases it. body is consumed; NULL stands for one that could not be
  * made. */
 int channel_call(struct channel *channel, json_t *consume_body, struct wire_message *ret);
+/* The same with a file descriptor, which is borrowed. */
+int channel_call_fd(struct channel *channel, json_t *consume_body, int fd, struct wire_message *ret);
 int channel_begin(struct channel *channel, json_t *consume_body, channel_finish_fn finish, uint64_t *ret_id);
 
 int channel_get_fd(const struct channel *channel);

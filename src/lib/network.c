@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/fd.h"
 #include "base/memory.h"
@@ -192,6 +193,74 @@ int berth_network_stop(struct berth_network *network, const struct berth_interfa
 
         return channel_call(&network->channel, json_pack("{s:s, s:s}", "command", "stop", "port", port),
                             &reply);
+}
+
+/* "tcp" or "udp", by the socket's type; NULL after noting why it is neither. */
+static const char *forward_protocol(struct channel *channel, int fd, int *ret_error) {
+        int type;
+        socklen_t size = sizeof(type);
+
+        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
+                *ret_error = channel_fail(channel, -errno, "a forward takes a socket: %s", strerror(errno));
+        else if (type == SOCK_STREAM)
+                return "tcp";
+        else if (type == SOCK_DGRAM)
+                return "udp";
+        else
+                *ret_error = channel_fail(channel, -EPROTOTYPE, "a forward takes a TCP or a UDP socket");
+        return NULL;
+}
+
+int berth_network_forward(struct berth_network *network, int socket, const char *name, uint16_t port,
+                          uint64_t *ret_forward) {
+        _cleanup_(wire_message_deinit) struct wire_message reply = WIRE_MESSAGE_INIT;
+        struct channel *channel = &network->channel;
+        json_t *number;
+        int r;
+
+        channel_clear_error(channel);
+        const char *protocol = forward_protocol(channel, socket, &r);
+        if (!protocol)
+                return r;
+        r = channel_call_fd(channel,
+                            json_pack("{s:s, s:s, s:s, s:i}", "command", "forward", "protocol", protocol,
+                                      "name", name, "port", (int)port),
+                            socket, &reply);
+        if (r < 0)
+                return r;
+        number = json_object_get(reply.body, "forward");
+        if (!json_is_integer(number) || json_integer_value(number) < 0)
+                return channel_fail(channel, -EPROTO, "the reply has no number of the forward");
+        if (ret_forward)
+                *ret_forward = (uint64_t)json_integer_value(number);
+        return 0;
+}
+
+int berth_network_unforward(struct berth_network *network, uint64_t forward) {
+        _cleanup_(wire_message_deinit) struct wire_message reply = WIRE_MESSAGE_INIT;
+
+        return channel_call(
+                &network->channel,
+                json_pack("{s:s, s:I}", "command", "unforward", "forward", (json_int_t)forward), &reply);
+}
+
+int berth_network_list_forwards(struct berth_network *network, char **ret_json) {
+        _cleanup_(wire_message_deinit) struct wire_message reply = WIRE_MESSAGE_INIT;
+        json_t *forwards;
+        char *text;
+        int r;
+
+        r = channel_call(&network->channel, json_pack("{s:s}", "command", "forwards"), &reply);
+        if (r < 0)
+                return r;
+        forwards = json_object_get(reply.body, "forwards");
+        if (!json_is_array(forwards))
+                return channel_fail(&network->channel, -EPROTO, "the reply has no forwards");
+        text = json_dumps(forwards, JSON_COMPACT);
+        if (!text)
+                return channel_fail(&network->channel, -ENOMEM, "out of memory");
+        *ret_json = text;
+        return 0;
 }
 
 int berth_network_get_fd(const struct berth_network *network) {

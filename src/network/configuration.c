@@ -71,9 +71,16 @@ static int parse_addresses(struct configuration *configuration, const char *gate
             ipv4_mask_length(configuration->mask) > 30)
                 return error_set(error, -EINVAL, "\"mask\": \"%s\" is no netmask of 8 to 30 bits", mask);
 
+        uint32_t host = configuration->gateway & ~configuration->mask;
+        if (host == 0 || host == ~configuration->mask)
+                return error_set(error, -EINVAL, "\"gateway\": %s is no host's address in its subnet", gateway);
+
         configuration->ipv6 = *prefix != 0;
         if (configuration->ipv6 && ipv6_parse(prefix, &configuration->prefix) < 0)
                 return error_set(error, -EINVAL, "\"ipv6_prefix\": \"%s\" is no IPv6 address", prefix);
+        static const uint8_t no_host[8] = {};
+        if (configuration->ipv6 && memcmp(&configuration->prefix.s6_addr[8], no_host, sizeof(no_host)) != 0)
+                return error_set(error, -EINVAL, "\"ipv6_prefix\": \"%s\" has more than 64 bits", prefix);
         if (configuration->ipv6 && configuration->system && ipv6_parse(host6, &configuration->host6) < 0)
                 return error_set(error, -EINVAL, "\"host_ipv6\": \"%s\" is no IPv6 address", host6);
         return 0;

@@ -103,10 +103,11 @@ int control_new(struct control **ret, const struct control_context *context, str
 struct control *control_free(struct control *control) {
         if (!control)
                 return NULL;
-        drop(control);
-        source_free(control->listener_source);
+        /* First, for once the broker sees our end it may begin another network in the same place. */
         if (control->listener >= 0)
                 unlink(control->context.path);
+        drop(control);
+        source_free(control->listener_source);
         fd_close(control->listener);
         free(control);
         return NULL;
@@ -114,7 +115,10 @@ struct control *control_free(struct control *control) {
 
 void control_send(struct control *control, json_t *consume_body, const int *fds, size_t n_fds) {
         if (control->wire && consume_body) {
-                if (wire_send(control->wire, consume_body, fds, n_fds) < 0) {
+                int r = wire_send(control->wire, consume_body, fds, n_fds);
+                if (r == -EMSGSIZE)
+                        log_error("a message to the broker is longer than a line may be, and is not sent");
+                else if (r < 0) {
                         log_warning("the broker cannot be reached any more");
                         drop(control);
                 } else if (wire_has_output(control->wire))

@@ -20,6 +20,7 @@
 #include "network/service.h"
 
 #define LEASE_TIME "12h"
+#define DOMAIN "berth.internal"
 
 struct dnsmasq {
         const struct configuration *configuration;
@@ -246,7 +247,8 @@ static void print_host(FILE *hosts, FILE *dhcp, const struct configuration *c, c
                 fprintf(dhcp, ",[%s]", ipv6_format(&a, address6));
         }
         if (host->name) {
-                fprintf(dhcp, ",%s", host->name);
+                /* A name alone may be taken for a time ("45m") or a keyword ("ignore"). */
+                fprintf(dhcp, ",%s." DOMAIN, host->name);
                 fprintf(hosts, "%s %s\n", address, host->name);
         }
         fprintf(dhcp, "\n");

@@ -291,11 +291,12 @@ static int answer(struct handle *handle, struct wire_message *message) {
         if (!name)
                 return answer_error(handle, INVALID_REQUEST, "a request needs a \"command\", a string");
         if (!command) {
-                _cleanup_free_ char *text =
-                        text_format("unknown command \"%s\": a network's handle knows start, stop, network, forward, "
-                                    "unforward and forwards",
-                                    name);
-                return answer_error(handle, INVALID_REQUEST, text ? text : "unknown command");
+                struct error error = ERROR_INIT; /* cut to what a reply can hold, by whole characters */
+                error_set(&error, -EINVAL,
+                          "a network's handle knows start, stop, network, forward, unforward and forwards, and no "
+                          "command \"%s\"",
+                          name);
+                return answer_error(handle, INVALID_REQUEST, error.text);
         }
         if (message->n_fds > 0 && !command->takes_fds)
                 return answer_error(handle, INVALID_REQUEST, "this request takes no file descriptors");

@@ -1,11 +1,12 @@
-/* Leftover: a program of ours that outlived the process that started it. */
+/* Leftover: a program of ours that outlived the process that started it, or that should have been told of its end. */
 #pragma once
 
 #include <sys/types.h>
 
 /*
  * PR_SET_PDEATHSIG ends what we start, but the kernel forgets it when a program changes its user (prctl(2)), as
- * dnsmasq does in system mode. So the pid is written down, with the start time that makes it unmistakable.
+ * dnsmasq does in system mode. So the pid is written down where it outlives all of us, with the start time that makes it
+ * unmistakable.
  */
 
 /* Writes down who runs. A failure is logged: it costs no more than what this is for. */

@@ -162,6 +162,8 @@ static int take_link(struct nl_msg *msg, void *data) {
         nla_strlcpy(link.name, attributes[IFLA_IFNAME], sizeof(link.name));
         if (attributes[IFLA_IFALIAS])
                 nla_strlcpy(link.alias, attributes[IFLA_IFALIAS], sizeof(link.alias));
+        if (attributes[IFLA_ADDRESS] && nla_len(attributes[IFLA_ADDRESS]) == sizeof(link.mac))
+                memcpy(&link.mac, nla_data(attributes[IFLA_ADDRESS]), sizeof(link.mac));
         if (attributes[IFLA_MASTER])
                 link.master = (int)nla_get_u32(attributes[IFLA_MASTER]);
         if (attributes[IFLA_STATS64]) {
@@ -212,6 +214,32 @@ int links_dump_addresses(struct links *links, int family, links_address_fn fn, v
                     error);
 }
 
+struct route_dump {
+        links_route_fn fn;
+        void *data;
+};
+
+static int pass_route(struct nl_msg *msg, void *data) {
+        const struct rtmsg *header = nlmsg_data(nlmsg_hdr(msg));
+        const struct route_dump *dump = data;
+
+        if (nlmsg_hdr(msg)->nlmsg_type != RTM_NEWROUTE || header->rtm_type != RTN_UNICAST ||
+            header->rtm_table != RT_TABLE_MAIN)
+                return NL_OK;
+        struct nlattr *destination = nlmsg_find_attr(nlmsg_hdr(msg), sizeof(*header), RTA_DST);
+        struct nlattr *device = nlmsg_find_attr(nlmsg_hdr(msg), sizeof(*header), RTA_OIF);
+        if (destination && device && nla_len(destination) == (header->rtm_family == AF_INET ? 4 : 16))
+                dump->fn(header->rtm_family, nla_data(destination), header->rtm_dst_len, (int)nla_get_u32(device),
+                         dump->data);
+        return NL_OK;
+}
+
+int links_dump_routes(struct links *links, int family, links_route_fn fn, void *data, struct error *error) {
+        struct rtmsg header = { .rtm_family = (uint8_t)family };
+
+        return dump(links, RTM_GETROUTE, &header, sizeof(header), pass_route, &(struct route_dump){ fn, data }, error);
+}
+
 static int take_route(struct nl_msg *msg, void *data) {
         const struct rtmsg *header = nlmsg_data(nlmsg_hdr(msg));
         bool *found = data;
@@ -239,7 +267,9 @@ int links_add_bridge(struct links *links, const char *name, const struct mac *ma
         /* An address of its own, set once: a bridge otherwise takes its ports' lowest, and changes with them. */
         nla_put_string(msg, IFLA_IFNAME, name);
         nla_put(msg, IFLA_ADDRESS, sizeof(*mac), mac);
-        nla_put_u32(msg, IFLA_MTU, mtu);
+        /* A bridge takes its smallest port's MTU too, so that one VM could set the router's, down to where there is no
+         * IPv6; but not once its own was changed (br_change_mtu). So it is changed, below. */
+        nla_put_u32(msg, IFLA_MTU, mtu + 1);
         struct nlattr *info = nla_nest_start(msg, IFLA_LINKINFO);
         nla_put_string(msg, IFLA_INFO_KIND, "bridge");
         /* Frames to the groups of IEEE 802.1D pass no hook of the bridge family, so nothing is learned from them: any
@@ -250,7 +280,12 @@ int links_add_bridge(struct links *links, const char *name, const struct mac *ma
         nla_put(msg, IFLA_BR_MULTI_BOOLOPT, sizeof(options), &options);
         nla_nest_end(msg, data);
         nla_nest_end(msg, info);
-        return transact(links, msg, error, "making the bridge", name);
+        int r = transact(links, msg, error, "making the bridge", name);
+        if (r < 0)
+                return r;
+        struct ifreq ifr = { .ifr_mtu = (int)mtu };
+        r = request(links, SIOCSIFMTU, name, &ifr);
+        return r < 0 ? error_errno(error, r, "setting the MTU of the bridge %s", name) : 0;
 }
 
 int links_add_veth(struct links *links, const char *name, const char *peer, int peer_namespace, unsigned mtu,
@@ -348,8 +383,8 @@ static int set_isolated(struct links *links, int index, const char *name, struct
         return 0;
 }
 
-int links_set_port(struct links *links, const char *name, const char *bridge, const char *alias, unsigned mtu,
-                   bool isolated, struct error *error) {
+int links_set_port(struct links *links, const char *name, const char *bridge, const char *alias,
+                   const struct mac *mac, unsigned mtu, bool isolated, struct error *error) {
         int index = find(links, name, error), master = find(links, bridge, error);
 
         if (index < 0 || master < 0)
@@ -359,6 +394,7 @@ int links_set_port(struct links *links, const char *name, const char *bridge, co
         _cleanup_msg_ struct nl_msg *msg = message_new(RTM_NEWLINK, 0, &header, sizeof(header));
         if (!msg)
                 return -ENOMEM;
+        nla_put(msg, IFLA_ADDRESS, sizeof(*mac), mac);
         nla_put_u32(msg, IFLA_MTU, mtu);
         nla_put_u32(msg, IFLA_MASTER, (uint32_t)master);
         nla_put_string(msg, IFLA_IFALIAS, alias);

@@ -21,6 +21,7 @@ struct link {
         int index;
         char name[LINK_NAME_MAX];
         char alias[256];
+        struct mac mac; /* all zero where it has none of six bytes */
         int master; /* 0: none */
         bool up;
         /* As the host's side counts. */
@@ -45,10 +46,10 @@ int links_add_veth(struct links *links, const char *name, const char *peer, int 
 int links_delete(struct links *links, const char *name, struct error *error);
 
 int links_set_up(struct links *links, const char *name, struct error *error);
-/* Makes the device a port of the bridge, with an alias, an MTU, and up; isolated ports reach only ports that are not
+/* Makes the device a port of the bridge, with an alias, a MAC, an MTU, and up; isolated ports reach only ports that are not
  * (the kernel's answer is read back, for old ones ignore the flag). */
-int links_set_port(struct links *links, const char *name, const char *bridge, const char *alias, unsigned mtu,
-                   bool isolated, struct error *error);
+int links_set_port(struct links *links, const char *name, const char *bridge, const char *alias,
+                   const struct mac *mac, unsigned mtu, bool isolated, struct error *error);
 
 int links_add_address4(struct links *links, const char *name, uint32_t address, unsigned length, struct error *error);
 /* Without duplicate address detection (IFA_F_NODAD): usable at once. */
@@ -69,3 +70,8 @@ bool links_has_default_route(struct links *links, int family);
 /* Calls fn for every address of the family: in network byte order, 4 or 16 bytes. 0 or -errno. */
 typedef void (*links_address_fn)(int family, const void *address, void *data);
 int links_dump_addresses(struct links *links, int family, links_address_fn fn, void *data, struct error *error);
+
+/* Calls fn for every route of the family in the main table that leads through a device, with its destination in
+ * network byte order and the device's index. 0 or -errno. */
+typedef void (*links_route_fn)(int family, const void *destination, unsigned length, int device, void *data);
+int links_dump_routes(struct links *links, int family, links_route_fn fn, void *data, struct error *error);

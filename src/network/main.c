@@ -16,16 +16,18 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "config.h"
+#include "network/leftover.h"
 #include "network/network.h"
 
 /*
  * The start, in order:
  *   1. parse the command line;
  *   2. read the configuration, and for a takeover the namespaces, from the broker's socket;
- *   3. leave the outpost behind, and open what belongs to the host's namespace;
- *   4. make the namespaces, or enter those of the process that was killed;
- *   5. build the network in them (network_new);
- *   6. serve until it is retired.
+ *   3. end a process before this one that lingers;
+ *   4. leave the outpost behind, and open what belongs to the host's namespace;
+ *   5. make the namespaces, or enter those of the process that was killed;
+ *   6. build the network in them (network_new);
+ *   7. serve until it is retired.
  */
 #define BROKER_FD 3
 #define CONFIGURE_TIMEOUT 10000 /* milliseconds */
@@ -108,6 +110,24 @@ static int receive_configuration(struct wire *broker, struct network_parts *part
         return r;
 }
 
+/*
+ * A broker that was killed while it started a process for this network has left one that the next broker could not find.
+ * It ends here, before anything of ours is made. One that comes so late itself sees that its broker is gone: that was
+ * before the next one began, so of two processes it is always the older that ends.
+ */
+static int replace_leftover(struct network_parts *parts, struct error *error) {
+        struct pollfd broker = { .fd = wire_fd(parts->broker), .events = POLLRDHUP };
+        _cleanup_free_ char *path = text_format("%s/network.pid", parts->configuration.state_directory);
+
+        if (!path)
+                return -ENOMEM;
+        if (poll(&broker, 1, 0) > 0 && broker.revents)
+                return error_set(error, -ECONNRESET, "the broker went away before the network was made");
+        leftover_end(path, "berth-network");
+        leftover_note(path, getpid());
+        return 0;
+}
+
 static int set_namespaces(struct network_parts *parts, struct error *error) {
         struct namespace given = parts->namespace;
 
@@ -124,6 +144,8 @@ static int set_namespaces(struct network_parts *parts, struct error *error) {
 
 static int prepare(struct network_parts *parts, struct error *error) {
         int r = receive_configuration(parts->broker, parts, error);
+        if (r >= 0)
+                r = replace_leftover(parts, error);
         if (r >= 0)
                 r = outpost_new(&parts->outpost, error);
         if (r >= 0)

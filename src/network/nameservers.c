@@ -2,13 +2,12 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
-#include <net/if.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 #define DNS_PORT 53
 #define RESOLV_CONF_MAX 65536
@@ -39,10 +38,15 @@ bool nameservers_parse_line(const char *line, struct nameserver *ret) {
         /* A link-local server bears its link's name behind a percent sign (RFC 4007, section 11). */
         char *zone = strchr(text, '%');
         if (zone) {
+                uint64_t index;
+
                 *zone++ = 0;
-                in6->sin6_scope_id = if_nametoindex(zone);
-                if (in6->sin6_scope_id == 0)
-                        in6->sin6_scope_id = (uint32_t)strtoul(zone, NULL, 10);
+                if (!*zone || strlen(zone) >= sizeof(server.zone))
+                        return false;
+                if (text_parse_u64(zone, UINT32_MAX, &index) == 0)
+                        in6->sin6_scope_id = (uint32_t)index;
+                else
+                        strcpy(server.zone, zone);
         }
         if (inet_pton(AF_INET6, text, &in6->sin6_addr) != 1)
                 return false;
@@ -78,7 +82,7 @@ void nameservers_refresh(struct nameservers *nameservers, const char *path) {
                         nameservers->n++;
 }
 
-void nameservers_skip(struct nameservers *nameservers) {
-        if (nameservers->n > 0)
+void nameservers_skip(struct nameservers *nameservers, size_t asked) {
+        if (nameservers->n > 0 && nameservers->preferred == asked)
                 nameservers->preferred = (nameservers->preferred + 1) % nameservers->n;
 }

@@ -19,6 +19,7 @@
 #include "network/forwards.h"
 #include "network/host-addresses.h"
 #include "network/leases.h"
+#include "network/other-networks.h"
 #include "network/ports.h"
 #include "network/resolver.h"
 #include "network/router.h"
@@ -47,6 +48,7 @@ struct network {
         void *uplink;
         struct ruleset_uplink rules; /* the uplink's, as they are applied */
         char *host_list4, *host_list6; /* the host's addresses, as they are applied */
+        char *other_list4, *other_list6; /* the subnets of other networks, as they are applied */
         struct watch *watch, *host_watch, *rules_watch;
         struct control *control;
         struct source *start_timer, *idle_timer;
@@ -95,6 +97,28 @@ static void on_ports_changed(void *data) {
         set_hosts(data);
 }
 
+/* In system mode the host's rules keep networks apart; what comes through pasta is the host's own to them. With
+ * `anew` the rules' lists are empty, whatever they were before. */
+static int set_other_networks(struct network *network, bool anew, struct error *error) {
+        _cleanup_free_ char *list4 = NULL, *list6 = NULL;
+        const char *applied4 = anew ? "" : network->other_list4, *applied6 = anew ? "" : network->other_list6;
+
+        if (network->parts.configuration.system)
+                return 0;
+        int r = other_networks_list(network->parts.host_links, &list4, &list6, error);
+        if (r < 0)
+                return r;
+        if (!text_equal(list4, applied4) || !text_equal(list6, applied6))
+                r = ruleset_set_other_networks(list4, list6, error);
+        if (r < 0)
+                return r;
+        free(network->other_list4);
+        free(network->other_list6);
+        network->other_list4 = steal_ptr(list4);
+        network->other_list6 = steal_ptr(list6);
+        return 0;
+}
+
 /* Keeps the rules' lists of the host's addresses as they are now. */
 static int set_host_addresses(struct network *network, bool always, struct error *error) {
         _cleanup_free_ char *list4 = NULL, *list6 = NULL;
@@ -128,7 +152,9 @@ static int set_rules(struct network *network, struct error *error) {
 
         network->rules = network->uplink_ops->rules(network->uplink);
         int r = ruleset_set_network(c, &network->rules, rules, n, error);
-        return r < 0 ? r : set_host_addresses(network, true, error);
+        if (r >= 0)
+                r = set_host_addresses(network, true, error);
+        return r < 0 ? r : set_other_networks(network, true, error);
 }
 
 static json_t *describe_uplink(const struct network *network) {
@@ -203,7 +229,7 @@ static void on_host(void *data) {
         struct network *network = data;
         struct error error = ERROR_INIT;
 
-        if (set_host_addresses(network, false, &error) < 0)
+        if (set_host_addresses(network, false, &error) < 0 || set_other_networks(network, false, &error) < 0)
                 log_warning("%s", error.text);
         network->uplink_ops->look(network->uplink);
 }
@@ -299,6 +325,14 @@ static void send_listing(struct network *network, uint64_t serial) {
                 json_object_set_new(listing, "idle_ms", json_integer((json_int_t)(idle / 1000)));
                 json_object_set_new(listing, "removal_ms",
                                     json_integer((json_int_t)(idle < whole ? (whole - idle) / 1000 : 0)));
+        }
+        /* Some 150 interfaces fill a line. */
+        if (json_dumpb(listing, NULL, 0, JSON_COMPACT) >= WIRE_LINE_MAX) {
+                _cleanup_free_ char *text = text_format("%zu interfaces are more than a message can list",
+                                                        ports_count(network->ports));
+                json_object_del(listing, "interfaces");
+                json_object_del(listing, "forwards");
+                json_object_set_new(listing, "message", json_string(text));
         }
         control_send(network->control, listing, NULL, 0);
 }
@@ -523,6 +557,8 @@ struct network *network_free(struct network *network) {
         free(network->control_path);
         free(network->host_list4);
         free(network->host_list6);
+        free(network->other_list4);
+        free(network->other_list6);
         wire_free(network->parts.broker);
         links_free(network->parts.host_links);
         outpost_free(network->parts.outpost);

@@ -25,7 +25,7 @@ struct port {
         unsigned mtu, queues;
         bool isolated;
         struct link link; /* as of the last look */
-        bool seen;
+        bool seen, changed; /* by the last look: the device is there; it is no longer as we made it */
 };
 
 struct ports {
@@ -65,6 +65,14 @@ struct ports *ports_free(struct ports *ports) {
 static struct ruleset_port rules_of(const struct port *port) {
         return (struct ruleset_port){ .name = port->device, .mac = port->mac, .address = port->address,
                                        .isolated = port->isolated };
+}
+
+/* The host's end of the tap has an address too, which no VM may have: the bridge keeps to itself what is for it. */
+static struct mac device_mac(const struct port *port) {
+        struct mac mac = port->mac;
+
+        mac.octets[0] = mac.octets[0] == 0xfe ? 0xfa : 0xfe;
+        return mac;
 }
 
 /* The alias: all that a successor must know, in less than the kernel's 256 bytes (IFALIASZ). */
@@ -139,6 +147,9 @@ static int parse_request(const struct ports *ports, const struct port_request *r
                                  request->name);
         if (request->name && (strcasecmp(request->name, "host") == 0 || strcasecmp(request->name, "gateway") == 0))
                 return error_set(error, -EINVAL, "\"name\": \"%s\" is the host's own name here", request->name);
+        /* Programs ask for these of themselves: for this machine, and for a proxy to put all their traffic through. */
+        if (request->name && (strcasecmp(request->name, "localhost") == 0 || strcasecmp(request->name, "wpad") == 0))
+                return error_set(error, -EINVAL, "\"name\": no VM may have the name \"%s\"", request->name);
         if (request->id && !text_is_uuid(request->id))
                 return error_set(error, -EINVAL, "\"id\": \"%s\" is no UUID in lower case", request->id);
         if (request->mac && mac_parse(request->mac, &port->mac) < 0)
@@ -180,7 +191,8 @@ static int check_others(const struct ports *ports, const struct port *port, stru
                 if (*port->id && text_equal(port->id, other->id))
                         return error_set(error, -EEXIST, "the id %s is in use on the network %s (by %s)", port->id,
                                          c->name, other->device);
-                if (mac_equal(&port->mac, &other->mac))
+                struct mac taken = device_mac(other);
+                if (mac_equal(&port->mac, &other->mac) || mac_equal(&port->mac, &taken))
                         return error_set(error, -EADDRINUSE, "the MAC address %s is in use on the network %s (by %s)",
                                          mac, c->name, other->device);
         }
@@ -190,11 +202,12 @@ static int check_others(const struct ports *ports, const struct port *port, stru
         return 0;
 }
 
-/* The lowest number that is free: also one whose device is gone but which we still have rules for is not. */
+/* The lowest number that is free: also one whose device is gone but which we still have rules for is not, nor one whose
+ * device is none of ours. */
 static void choose_device(const struct ports *ports, struct port *port) {
         for (unsigned i = 1;; i++) {
-                bool taken = false;
                 snprintf(port->device, sizeof(port->device), "port%u", i);
+                bool taken = links_find(ports->context.links, port->device) >= 0;
                 list_for_each(struct port, other, &((struct ports *)ports)->ports, entry)
                         taken |= strcmp(other->device, port->device) == 0;
                 if (!taken)
@@ -229,6 +242,7 @@ static int silence(const struct port *port, struct error *error) {
 static int make(struct ports *ports, struct port *port, int fds[static TAP_QUEUES_MAX], struct error *error) {
         const struct configuration *c = ports->context.configuration;
         struct ruleset_port rules = rules_of(port);
+        struct mac mac = device_mac(port);
         char alias[256];
 
         int r = tap_open(port->device, port->queues, fds, error);
@@ -239,8 +253,8 @@ static int make(struct ports *ports, struct port *port, int fds[static TAP_QUEUE
         if (r >= 0)
                 r = ruleset_add_port(c, &rules, error);
         if (r >= 0) {
-                r = links_set_port(ports->context.links, port->device, RULESET_BRIDGE, alias, port->mtu,
-                                   port->isolated, error);
+                r = links_set_port(ports->context.links, port->device, RULESET_BRIDGE, alias, &mac,
+                                   port->mtu, port->isolated, error);
                 if (r < 0)
                         ruleset_remove_port(c, port->device, NULL);
         }
@@ -290,7 +304,7 @@ int ports_start(struct ports *ports, const struct port_request *request, int ret
         r = make(ports, port, ret_fds, error);
         if (r < 0) {
                 forget(ports, port);
-                return r;
+                return -EIO; /* the request is not to blame, whatever the kernel called it */
         }
         *ret_n_fds = port->queues;
         *ret_interface = describe_start(ports->context.configuration, port);
@@ -334,7 +348,11 @@ static void see_link(const struct link *link, void *data) {
 
         list_for_each(struct port, port, &ports->ports, entry)
                 if (strcmp(port->device, link->name) == 0) {
+                        struct mac mac = device_mac(port);
                         port->seen = true;
+                        /* Whoever holds a tap may set its address, without any privilege (tun_chr_ioctl,
+                         * SIOCSIFHWADDR), to another VM's, say. */
+                        port->changed = !mac_equal(&link->mac, &mac);
                         port->link = *link;
                         return;
                 }
@@ -357,7 +375,9 @@ void ports_look(struct ports *ports) {
         if (see(ports) < 0)
                 return;
         list_for_each(struct port, port, &ports->ports, entry)
-                if (!port->seen) {
+                if (!port->seen || port->changed) {
+                        if (port->seen)
+                                log_warning("%s is removed: its holder changed its address", port->device);
                         remove_port(ports, port);
                         any = true;
                 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -28,6 +29,12 @@ struct relay {
         void *data;
 };
 
+static bool is_writable(int fd) {
+        struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+        return poll(&p, 1, 0) == 1;
+}
+
 /* Moves what can be moved. 0 or -errno for a connection that is broken. */
 static int pump(struct relay *relay, int from) {
         struct direction *d = &relay->directions[from];
@@ -52,8 +59,8 @@ static int pump(struct relay *relay, int from) {
                         d->waiting -= n > 0 ? (size_t)n : 0;
                         moved |= n > 0;
                 }
-                if (d->at_end && d->waiting == 0 && !d->closed) {
-                        /* Not connected yet: it is told once it is. */
+                /* One that is not connected yet is told once it is: shutdown(2) would give up the attempt. */
+                if (d->at_end && d->waiting == 0 && !d->closed && is_writable(sink)) {
                         if (shutdown(sink, SHUT_WR) < 0)
                                 return errno == ENOTCONN ? 0 : -errno;
                         d->closed = true;
@@ -102,6 +109,10 @@ static int on_event(struct source *source, int fd, uint32_t events, void *data) 
         int r = (events & EPOLLERR) ? -EPIPE : pump(relay, 0);
         if (r == 0)
                 r = pump(relay, 1);
+        /* A peer that is gone both ways is a hang-up without end; what it said last is moved as the other takes it. */
+        for (int i = 0; i < 2; i++)
+                if ((events & EPOLLHUP) && relay->fds[i] == fd)
+                        relay->sources[i] = source_free(relay->sources[i]);
         if (r == 0)
                 r = set_events(relay);
         if (r < 0)

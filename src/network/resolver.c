@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -23,6 +24,7 @@ struct query {
         struct list entry;
         struct resolver *resolver;
         int fd; /* of the host's namespace, connected to the name server */
+        size_t server; /* which one */
         struct sockaddr_in client;
         struct source *source, *timer;
 };
@@ -64,7 +66,7 @@ static int on_answer(struct source *source, int fd, uint32_t events, void *data)
         else if (n < 0 && errno == EAGAIN)
                 return 0;
         else
-                nameservers_skip(&query->resolver->nameservers); /* refused, or no route */
+                nameservers_skip(&query->resolver->nameservers, query->server); /* refused, or no route */
         query_free(query);
         return 0;
 }
@@ -72,9 +74,23 @@ static int on_answer(struct source *source, int fd, uint32_t events, void *data)
 static int on_silence(struct source *source, void *data) {
         struct query *query = data;
 
-        nameservers_skip(&query->resolver->nameservers);
+        nameservers_skip(&query->resolver->nameservers, query->server);
         query_free(query);
         return 0;
+}
+
+/* Connects, or begins to. A link's name is looked up where the socket is. 0 or -errno. */
+static int connect_to(int fd, const struct nameserver *server) {
+        struct sockaddr_storage address = server->address;
+        struct ifreq ifr = {};
+
+        if (*server->zone) {
+                strcpy(ifr.ifr_name, server->zone);
+                if (ioctl(fd, SIOCGIFINDEX, &ifr) < 0)
+                        return -errno;
+                ((struct sockaddr_in6 *)&address)->sin6_scope_id = (uint32_t)ifr.ifr_ifindex;
+        }
+        return connect(fd, (const struct sockaddr *)&address, server->size) < 0 && errno != EINPROGRESS ? -errno : 0;
 }
 
 /* A socket of the host's namespace, connected (or connecting) to the preferred name server: the fd or -errno. */
@@ -89,9 +105,9 @@ static int open_upstream(struct resolver *resolver, int type) {
         _cleanup_fd_ int fd = outpost_socket(resolver->outpost, server->address.ss_family, type, 0);
         if (fd < 0)
                 return fd;
-        if (connect(fd, (const struct sockaddr *)&server->address, server->size) < 0 && errno != EINPROGRESS) {
-                int r = -errno;
-                nameservers_skip(nameservers);
+        int r = connect_to(fd, server);
+        if (r < 0) {
+                nameservers_skip(nameservers, nameservers->preferred);
                 return r;
         }
         return steal_fd(&fd);
@@ -107,7 +123,8 @@ static void ask(struct resolver *resolver, const char *message, size_t size, con
                 fd_close(fd);
                 return;
         }
-        *query = (struct query){ .resolver = resolver, .fd = fd, .client = *client };
+        *query = (struct query){ .resolver = resolver, .fd = fd, .server = resolver->nameservers.preferred,
+                                  .client = *client };
         list_append(&resolver->queries, &query->entry);
         resolver->n_queries++;
         if (loop_add_fd(resolver->loop, &query->source, fd, EPOLLIN, on_answer, query) < 0 ||
@@ -117,7 +134,7 @@ static void ask(struct resolver *resolver, const char *message, size_t size, con
         }
         source_arm(query->timer, PATIENCE);
         if (send(fd, message, size, MSG_NOSIGNAL) < 0) {
-                nameservers_skip(&resolver->nameservers);
+                nameservers_skip(&resolver->nameservers, query->server);
                 query_free(query);
         }
 }

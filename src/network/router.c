@@ -53,6 +53,10 @@ int router_set_up(const struct configuration *c, struct links *links, struct err
         if (r >= 0)
                 r = links_add_address4(links, RULESET_BRIDGE, c->gateway, (unsigned)ipv4_mask_length(c->mask), error);
         if (r >= 0 && c->ipv6) {
+                /* And none that the kernel forms: it would be advertised as a second router, which nobody guards. */
+                r = file_write_in_place("/proc/sys/net/ipv6/conf/" RULESET_BRIDGE "/addr_gen_mode", "1", error);
+                if (r < 0)
+                        return r;
                 /* The link-local one, from which routers advertise, is there before the first port has a carrier. */
                 r = links_add_address6(links, RULESET_BRIDGE, &link_local, 64, error);
                 if (r >= 0)

@@ -270,7 +270,9 @@ static void print_isolation(FILE *f, const struct ruleset_port *port) {
 /* The guard's frame. What is not a port (the bridge itself) passes; a port is guarded before its device is up. */
 static void print_guard(FILE *f, const struct configuration *c) {
         char raw[35], address[INET_ADDRSTRLEN];
-        struct in6_addr gateway6 = configuration_address6(c, 1), router = link_local;
+        /* The gateway's, and the one that all routers of a subnet have (RFC 4291, section 2.6.1). */
+        struct in6_addr gateway6 = configuration_address6(c, 1), any_router = configuration_address6(c, 0);
+        struct in6_addr router = link_local;
 
         router.s6_addr[15] = 1;
         fprintf(f, "table bridge berth {\n");
@@ -279,6 +281,8 @@ static void print_guard(FILE *f, const struct configuration *c) {
         fprintf(f, "set taken6 { typeof @nh,64,128; size 65535; flags dynamic; elements = { %s", raw6(&router, raw));
         if (c->ipv6)
                 fprintf(f, ", %s", raw6(&gateway6, raw));
+        if (c->ipv6)
+                fprintf(f, ", %s", raw6(&any_router, raw));
         fprintf(f, " }\n}\n");
         fprintf(f, "map ports { type ifname : verdict; }\n");
         fprintf(f, "chain prerouting { type filter hook prerouting priority -300; policy accept;\n");
@@ -337,6 +341,7 @@ static void print_forward(FILE *f, const struct configuration *c, const struct r
                  * link, cloud metadata among them. */
                 fprintf(f, "ip daddr @host4 meta l4proto { tcp, udp } th dport 53 goto refuse\n");
                 fprintf(f, "ip6 daddr @host6 meta l4proto { tcp, udp } th dport 53 goto refuse\n");
+                fprintf(f, "ip daddr @others4 goto refuse\nip6 daddr @others6 goto refuse\n");
                 fprintf(f, "ip daddr { 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/4 } goto refuse\n");
                 fprintf(f, "ip6 daddr { fe80::/10, ff00::/8 } goto refuse\n");
                 if (c->nat44 || !uplink->masquerade)
@@ -354,6 +359,24 @@ static void print_all_of_port(FILE *f, const struct configuration *c, const stru
                 print_isolation(f, port);
 }
 
+/* Whose address new connections bear. The host comes to VMs as the gateway: those of a `host` network have a route to
+ * nothing else. */
+static void print_source(FILE *f, const struct configuration *c, const struct ruleset_uplink *uplink) {
+        char gateway[INET_ADDRSTRLEN], host[INET_ADDRSTRLEN], gateway6[INET6_ADDRSTRLEN], host6[INET6_ADDRSTRLEN];
+        struct in6_addr address6 = configuration_address6(c, 1);
+
+        fprintf(f, "chain postrouting { type nat hook postrouting priority srcnat; policy accept;\n");
+        if (uplink->masquerade)
+                fprintf(f, "oifname " RULESET_UPLINK " masquerade\n");
+        if (!uplink->masquerade && uplink->host4)
+                fprintf(f, "oifname " RULESET_BRIDGE " ip saddr %s snat ip to %s\n",
+                        ipv4_format(uplink->host4, host), ipv4_format(c->gateway, gateway));
+        if (!uplink->masquerade && c->ipv6 && !IN6_IS_ADDR_UNSPECIFIED(&uplink->host6))
+                fprintf(f, "oifname " RULESET_BRIDGE " ip6 saddr %s snat ip6 to %s\n",
+                        ipv6_format(&uplink->host6, host6), ipv6_format(&address6, gateway6));
+        fprintf(f, "}\n");
+}
+
 struct network_text {
         const struct configuration *configuration;
         const struct ruleset_uplink *uplink;
@@ -367,12 +390,11 @@ static void print_network(FILE *f, struct nft_ctx *nft, const void *data) {
 
         fprintf(f, "table inet berth\ndelete table inet berth\ntable inet berth {\n");
         fprintf(f, "set host4 { type ipv4_addr; }\nset host6 { type ipv6_addr; }\n");
+        fprintf(f, "set others4 { type ipv4_addr; flags interval; }\nset others6 { type ipv6_addr; flags interval; }\n");
         print_input(f, c);
         print_gateway(f, c, t->uplink);
         print_forward(f, c, t->uplink);
-        if (t->uplink->masquerade)
-                fprintf(f, "chain postrouting { type nat hook postrouting priority srcnat; policy accept;\n"
-                           "oifname " RULESET_UPLINK " masquerade\n}\n");
+        print_source(f, c, t->uplink);
         fprintf(f, "}\n");
 
         /* With what an earlier process of this network may have left in the namespace. */
@@ -475,22 +497,27 @@ int ruleset_remove_port(const struct configuration *configuration, const char *n
         return apply(print_remove_port, &(struct port_name){ configuration, name }, error);
 }
 
-struct host_addresses {
-        const char *list4, *list6;
+struct address_sets {
+        const char *set, *list4, *list6;
 };
 
-static void print_host_addresses(FILE *f, struct nft_ctx *nft, const void *data) {
-        const struct host_addresses *hosts = data;
+static void print_sets(FILE *f, struct nft_ctx *nft, const void *data) {
+        const struct address_sets *sets = data;
+        const char *set = sets->set;
 
-        fprintf(f, "flush set inet berth host4\nflush set inet berth host6\n");
-        if (*hosts->list4)
-                fprintf(f, "add element inet berth host4 { %s }\n", hosts->list4);
-        if (*hosts->list6)
-                fprintf(f, "add element inet berth host6 { %s }\n", hosts->list6);
+        fprintf(f, "flush set inet berth %s4\nflush set inet berth %s6\n", set, set);
+        if (*sets->list4)
+                fprintf(f, "add element inet berth %s4 { %s }\n", set, sets->list4);
+        if (*sets->list6)
+                fprintf(f, "add element inet berth %s6 { %s }\n", set, sets->list6);
 }
 
 int ruleset_set_host_addresses(const char *list4, const char *list6, struct error *error) {
-        return apply(print_host_addresses, &(struct host_addresses){ list4, list6 }, error);
+        return apply(print_sets, &(struct address_sets){ "host", list4, list6 }, error);
+}
+
+int ruleset_set_other_networks(const char *list4, const char *list6, struct error *error) {
+        return apply(print_sets, &(struct address_sets){ "others", list4, list6 }, error);
 }
 
 struct host_text {
@@ -511,10 +538,14 @@ static void print_host(FILE *f, const struct host_text *t) {
         fprintf(f, "chain forward { type filter hook forward priority filter - 1; policy accept;\n");
         fprintf(f, "iifname %s oifname \"berth*\" drop\n", d);
         fprintf(f, "iifname %s ip saddr != %s/%d drop\n", d, subnet, length);
+        fprintf(f, "iifname %s ip6 saddr != %s/%d drop\n", d, c->ipv6 ? ipv6_format(&c->prefix, prefix) : "::1",
+                c->ipv6 ? 64 : 128);
         fprintf(f, "oifname %s ct state established,related accept\noifname %s drop\n}\n", d, d);
         /* A resolver that listens on all addresses is not meant for guests. */
         fprintf(f, "chain input { type filter hook input priority filter - 1; policy accept;\n");
         fprintf(f, "iifname %s ip saddr != { %s/%d, 169.254.64.2 } drop\n", d, subnet, length);
+        fprintf(f, "iifname %s ip6 saddr != { %s/%d, fe80::/10, :: } drop\n", d,
+                c->ipv6 ? ipv6_format(&c->prefix, prefix) : "::1", c->ipv6 ? 64 : 128);
         fprintf(f, "iifname %s meta l4proto { tcp, udp } th dport 53 reject\n}\n", d);
         fprintf(f, "chain postrouting { type nat hook postrouting priority srcnat; policy accept;\n");
         if (c->nat44)
@@ -524,13 +555,15 @@ static void print_host(FILE *f, const struct host_text *t) {
         fprintf(f, "}\n}\n");
 }
 
-/* Where other firewalls keep what drops forwarded packets; an accept of ours there comes before it. Docker's own
- * chain for such rules first: it outlives its restarts. */
+/* Where other firewalls keep what drops forwarded packets, in the tables of either family; an accept of ours there
+ * comes before it. Docker's own chain for such rules first: it outlives its restarts. */
+static const char *const foreign_families[] = { "ip", "ip6" };
 static const char *const foreign_chains[] = { "DOCKER-USER", "FORWARD" };
 
 /* Takes our rules out of a chain of another's: those that bear our comment, by the handles that nft lists. */
-static bool print_foreign_removal(FILE *f, struct nft_ctx *nft, const char *chain, const char *comment) {
-        _cleanup_free_ char *query = text_format("list chain ip filter %s", chain);
+static bool print_foreign_removal(FILE *f, struct nft_ctx *nft, const char *family, const char *chain,
+                                  const char *comment) {
+        _cleanup_free_ char *query = text_format("list chain %s filter %s", family, chain);
         _cleanup_free_ char *listing = NULL;
         char *rest = NULL;
 
@@ -541,7 +574,8 @@ static bool print_foreign_removal(FILE *f, struct nft_ctx *nft, const char *chai
         for (char *line = listing ? strtok_r(listing, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest)) {
                 const char *handle = strstr(line, "# handle ");
                 if (handle && strstr(line, comment))
-                        fprintf(f, "delete rule ip filter %s handle %s\n", chain, handle + strlen("# handle "));
+                        fprintf(f, "delete rule %s filter %s handle %s\n", family, chain,
+                                handle + strlen("# handle "));
         }
         return true;
 }
@@ -550,18 +584,25 @@ static bool print_foreign_removal(FILE *f, struct nft_ctx *nft, const char *chai
  * A drop in any table wins over an accept in ours (nft(8)), and Docker sets iptables' FORWARD to drop. Where that
  * table is there, what our own table lets through is let through there as well; iptables-nft keeps such rules.
  */
-static void print_foreign(FILE *f, struct nft_ctx *nft, const struct configuration *c, const char *device) {
-        _cleanup_free_ char *comment = text_format("comment \"berth_%u\"", c->index);
+static void print_foreign_family(FILE *f, struct nft_ctx *nft, const char *family, const char *comment,
+                                 const char *device) {
         bool added = false;
 
-        for (size_t i = 0; comment && i < ARRAY_SIZE(foreign_chains); i++) {
+        for (size_t i = 0; i < ARRAY_SIZE(foreign_chains); i++) {
                 const char *chain = foreign_chains[i];
-                if (!print_foreign_removal(f, nft, chain, comment) || added || !device)
+                if (!print_foreign_removal(f, nft, family, chain, comment) || added || !device)
                         continue;
-                fprintf(f, "insert rule ip filter %s iifname %s accept %s\n", chain, device, comment);
-                fprintf(f, "insert rule ip filter %s oifname %s accept %s\n", chain, device, comment);
+                fprintf(f, "insert rule %s filter %s iifname %s accept %s\n", family, chain, device, comment);
+                fprintf(f, "insert rule %s filter %s oifname %s accept %s\n", family, chain, device, comment);
                 added = true;
         }
+}
+
+static void print_foreign(FILE *f, struct nft_ctx *nft, const struct configuration *c, const char *device) {
+        _cleanup_free_ char *comment = text_format("comment \"berth_%u\"", c->index);
+
+        for (size_t i = 0; comment && i < ARRAY_SIZE(foreign_families); i++)
+                print_foreign_family(f, nft, foreign_families[i], comment, device);
 }
 
 static void print_set_host(FILE *f, struct nft_ctx *nft, const void *data) {
@@ -588,15 +629,22 @@ int ruleset_remove_host(const struct configuration *configuration, int namespace
 }
 
 /* Whether the first of the others' chains that is there has our rules. */
-static bool foreign_stands(struct nft_ctx *nft, const struct configuration *c) {
-        _cleanup_free_ char *comment = text_format("comment \"berth_%u\"", c->index);
-
-        for (size_t i = 0; comment && i < ARRAY_SIZE(foreign_chains); i++) {
-                _cleanup_free_ char *query = text_format("list chain ip filter %s", foreign_chains[i]);
+static bool foreign_family_stands(struct nft_ctx *nft, const char *family, const char *comment) {
+        for (size_t i = 0; i < ARRAY_SIZE(foreign_chains); i++) {
+                _cleanup_free_ char *query = text_format("list chain %s filter %s", family, foreign_chains[i]);
                 if (query && nft_run_cmd_from_buffer(nft, query) == 0)
                         return strstr(nft_ctx_get_output_buffer(nft), comment);
         }
         return true;
+}
+
+static bool foreign_stands(struct nft_ctx *nft, const struct configuration *c) {
+        _cleanup_free_ char *comment = text_format("comment \"berth_%u\"", c->index);
+        bool stands = true;
+
+        for (size_t i = 0; comment && i < ARRAY_SIZE(foreign_families); i++)
+                stands = stands && foreign_family_stands(nft, foreign_families[i], comment);
+        return stands;
 }
 
 /* Changes nothing, and fails when something is missing: then the table that is asked for is none. */

@@ -46,6 +46,8 @@ int ruleset_add_port(const struct configuration *configuration, const struct rul
 int ruleset_remove_port(const struct configuration *configuration, const char *name, struct error *error);
 /* The host's own addresses, as comma-separated lists, possibly empty: guests are kept from its DNS ports. */
 int ruleset_set_host_addresses(const char *list4, const char *list6, struct error *error);
+/* The subnets of other networks that the host has routes to, in the same form: guests of this one are kept from them. */
+int ruleset_set_other_networks(const char *list4, const char *list6, struct error *error);
 
 /* The host's side of a veth uplink, in the host's namespace (an fd). */
 int ruleset_set_host(const struct configuration *configuration, int namespace, const char *device,

@@ -13,11 +13,6 @@ setup_file() {
         export system user
 }
 
-setup() {
-        # Brokers that a test has started itself ended with it.
-        started=()
-}
-
 teardown() {
         local mode
         if [[ -z ${BATS_TEST_COMPLETED:-} ]]; then
@@ -186,7 +181,7 @@ leases_are() {
         done
         run client_tell one acquire n33
         [ "$status" -eq 1 ]
-        [[ $output == "3 uid 0 has 32 networks, which is the limit for one user" ]]
+        [[ $output == "3 uid 0 has 32 live networks, which is the limit for one user" ]]
         client_tell one acquire n32
         client_tell one start n7
 
@@ -224,6 +219,37 @@ leases_are() {
                 [ "$(networks "$mode")" = "" ]
                 clients_end_
         done
+}
+
+@test "removal: after a delay of the network's own, unless an acquire comes in time" {
+        start_both
+        for mode in user system; do
+                berth_define "$mode" brief '{"mode":"host","idle_timeout_sec":2}'
+                berth_define "$mode" fleeting '{"mode":"host","idle_timeout_sec":0}'
+                client_start one "$mode"
+                client_tell one acquire brief
+                pid=$(berth_facts "$mode" brief .pid)
+                client_tell one release brief
+                berth_facts "$mode" brief '.removal_ms <= 2000 and .clients == []'
+                client_tell one acquire brief
+                never 3 process_ended "$pid"
+                client_tell one start brief
+                client_tell one release brief
+                eventually 10 process_ended "$pid"
+                eventually 5 eval '[[ -z $(networks '"$mode"') ]]'
+
+                client_tell one acquire fleeting
+                pid=$(berth_facts "$mode" fleeting .pid)
+                client_tell one release fleeting
+                eventually 5 process_ended "$pid"
+                [ -z "$(in_host ls "$(berth_runtime "$mode")/networks")" ]
+                client_end one
+                berth_undefine "$mode" brief
+                berth_undefine "$mode" fleeting
+        done
+}
+process_ended() {
+        in_host sh -c '! kill -0 "$1" 2>/dev/null' sh "$1"
 }
 
 # --- Error 3: policy ---
@@ -278,9 +304,10 @@ leases_are() {
 
         run client_tell one many 300 start open
         [[ $status == 1 && $output == "3 after 253 "* ]]
-        refused 3 'which is the limit' interface_for_ 1001 || true
+        as_user 1001 "$BERTH_BUILD/src/cli/berth" run --system --network open -- true
+        # They all go with their lease, and make room.
         client_tell one close open
-        eventually 5 leases_are system open 0
+        eventually 20 leases_are system open 0
         client_tell one acquire open
         client_tell one start open
 
@@ -301,32 +328,32 @@ leases_are() {
         for mode in user system; do
                 as=()
                 [[ $mode == system ]] || as=(-u "$BERTH_UID")
-                while IFS=$'\t' read -r code pattern line; do
+                while IFS='|' read -r code pattern line; do
                         refused "$code" "$pattern" ask "${as[@]}" "${!mode}" "$line"
                 done <<'LINES'
-4		nonsense
-4		{"command":"acquire"
-4		["acquire"]
-4		42
-4		{}
-4	"command"	{"network_name":"shared"}
-4	"command"	{"command":7,"network_name":"shared"}
-4	unknown command "frobnicate"	{"command":"frobnicate"}
-4	network_name	{"command":"acquire"}
-4	network_name	{"command":"acquire","network_name":null}
-4	network_name	{"command":"acquire","network_name":["shared"]}
-4	colour	{"command":"acquire","network_name":"shared","colour":"red"}
-4	network_name	{"command":"release"}
-4	network_name	{"command":"remove"}
-4	network_name	{"command":"enter"}
-5	nonesuch	{"command":"acquire","network_name":"nonesuch"}
-5		{"command":"acquire","network_name":""}
-5		{"command":"acquire","network_name":"../../etc/passwd"}
-5		{"command":"acquire","network_name":"a/b"}
-5		{"command":"release","network_name":"shared"}
-5		{"command":"remove","network_name":"shared"}
-5		{"command":"enter","network_name":"shared"}
-5		{"command":"list","network_name":"nonesuch"}
+4||nonsense
+4||{"command":"acquire"
+4||["acquire"]
+4||42
+4||{}
+4|"command"|{"network_name":"shared"}
+4|"command"|{"command":7,"network_name":"shared"}
+4|unknown command "frobnicate"|{"command":"frobnicate"}
+4|network_name|{"command":"acquire"}
+4|network_name|{"command":"acquire","network_name":null}
+4|network_name|{"command":"acquire","network_name":["shared"]}
+4|colour|{"command":"acquire","network_name":"shared","colour":"red"}
+4|network_name|{"command":"release"}
+4|network_name|{"command":"remove"}
+4|network_name|{"command":"enter"}
+5|nonesuch|{"command":"acquire","network_name":"nonesuch"}
+5||{"command":"acquire","network_name":""}
+5||{"command":"acquire","network_name":"../../etc/passwd"}
+5||{"command":"acquire","network_name":"a/b"}
+5||{"command":"release","network_name":"shared"}
+5||{"command":"remove","network_name":"shared"}
+5||{"command":"enter","network_name":"shared"}
+5||{"command":"list","network_name":"nonesuch"}
 LINES
                 # The same connection goes on, and replies come in the order of the requests.
                 [ "$(ask "${as[@]}" "${!mode}" nonsense '{"command":"list"}' '{"command":"what"}' '{"command":"list"}' |
@@ -337,22 +364,23 @@ LINES
 
 # --- Error 6: the network cannot be made ---
 
-# in_private MODE SCRIPT COMMAND...: the command with mounts of its own, which the script (as root) has changed.
+# in_private_broker MODE SCRIPT [OPTIONS...]: a broker in mounts of its own, which the script changes, as root, before it
+# becomes the broker with `exec "$@"`.
 in_private_broker() {
-        local mode=$1 script=$2 uid=0
+        local mode=$1 script=$2 command=("$BERTH_BUILD/src/broker/berthd" --foreground --ready-fd 1) home
         shift 2
-        [[ $mode != user ]] || uid=$BERTH_UID
-        spawn --ready '^ready' "broker-$mode" berth_private_ "$uid" "$script" \
-                "$BERTH_BUILD/src/broker/berthd" --foreground --ready-fd 1 "$@"
+        if [[ $mode == user ]]; then
+                home=$(user_directory "$BERTH_UID")
+                command=(setpriv --reuid "$BERTH_UID" --regid "$BERTH_UID" --clear-groups --inh-caps=-all
+                        env "HOME=$home" "XDG_RUNTIME_DIR=$home/run" "XDG_DATA_HOME=$home/data"
+                        "XDG_CONFIG_HOME=$home/config" "${command[@]}")
+        fi
+        spawn --ready '^ready' "broker-$mode" in_host unshare -m --propagation private sh -ec "$script" sh "${command[@]}" "$@"
 }
-berth_private_() {
-        local uid=$1 script=$2 home
-        shift 2
-        home=$(user_directory "$uid")
-        in_host unshare -m --propagation private sh -ec "$script
-                [ $uid != 0 ] || exec \"\$@\"
-                exec setpriv --reuid $uid --regid $uid --clear-groups --inh-caps=-all env HOME=$home \\
-                        XDG_RUNTIME_DIR=$home/run XDG_DATA_HOME=$home/data XDG_CONFIG_HOME=$home/config \"\$@\"" sh "$@"
+
+# hide PATH: script that puts /dev/null in its place. mount(8) keeps records below /run, where nothing may be left.
+hide() {
+        echo "mount --bind /dev/null '$(readlink -f "$(command -v "$1")")'; rm -rf /run/mount; exec \"\$@\""
 }
 
 broker_end() {
@@ -362,7 +390,7 @@ broker_end() {
 @test "error 6: no /dev/net/tun, or one that may not be opened" {
         as_user "$BERTH_UID" true
         for mode in user system; do
-                in_private_broker "$mode" 'mount -t tmpfs none /dev/net'
+                in_private_broker "$mode" 'mount -t tmpfs none /dev/net; rm -rf /run/mount; exec "$@"'
                 refused 6 'there is no /dev/net/tun: .*modprobe tun' acquire "$mode" shared
                 [ "$(networks "$mode")" = "" ]
                 broker_end "$mode"
@@ -378,11 +406,11 @@ broker_end() {
 @test "error 6: a program is missing" {
         as_user "$BERTH_UID" true
         for mode in user system; do
-                in_private_broker "$mode" 'mount --bind /dev/null "$(command -v dnsmasq)"'
+                in_private_broker "$mode" "$(hide dnsmasq)"
                 refused 6 'dnsmasq is not installed \(the package is dnsmasq-base\)' acquire "$mode" shared
                 broker_end "$mode"
         done
-        in_private_broker user 'mount --bind /dev/null "$(readlink -f "$(command -v pasta)")"'
+        in_private_broker user "$(hide pasta)"
         refused 6 'pasta is not installed \(the package is passt\)' acquire user shared
         broker_end user
 }
@@ -390,12 +418,9 @@ broker_end() {
 @test "error 6: user namespaces are forbidden" {
         as_user "$BERTH_UID" true
         # The limit is that of a user namespace around the broker, so that it touches nobody else.
-        in_private_broker user 'exec unshare -U --map-users=0,0,65536 --map-groups=0,0,65536 --setuid 0 --setgid 0 sh -ec "
-                echo 0 >/proc/sys/user/max_user_namespaces
-                exec setpriv --reuid '"$BERTH_UID"' --regid '"$BERTH_UID"' --clear-groups --inh-caps=-all env \
-                        HOME='"$(user_directory "$BERTH_UID")"' XDG_RUNTIME_DIR='"$(user_directory "$BERTH_UID")"'/run \
-                        XDG_DATA_HOME='"$(user_directory "$BERTH_UID")"'/data \
-                        XDG_CONFIG_HOME='"$(user_directory "$BERTH_UID")"'/config \"\$@\"" sh "$@"'
+        in_host sh -c 'echo root:0:65536 | tee -a /etc/subuid >>/etc/subgid'
+        in_private_broker user 'exec unshare -U --map-users=0,0,65536 --map-groups=0,0,65536 --setuid 0 --setgid 0 \
+                sh -ec "echo 0 >/proc/sys/user/max_user_namespaces; exec \"\$@\"" sh "$@"'
         refused 6 'max_user_namespaces' acquire user shared
         broker_end user
 }

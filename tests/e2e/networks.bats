@@ -14,7 +14,8 @@ setup_file() {
         spawn --ready listening outside-server in_outside "$probe" serve 8001 'outside sees {peer}'
         world_accept
 
-        # A user's network takes no subnet that the host has a route for: the system's comes first, and nothing moves.
+        # A user's network takes no subnet that the host has a route for: the system's come first, and nothing moves.
+        berth_as system berth run --network shared --network host -- true
         for mode in system user; do
                 guest_on "$mode" shared web
                 guest_on "$mode" shared db
@@ -212,17 +213,20 @@ enter() {
 queues() {
         guest_on_ready "$1" 'shared,queues=2 host' multi -smp 2
         guest_configure "$1-multi" eth0
-        [ "$(guest_run "$1-multi" 'ls -d /sys/class/net/eth0/queues/rx-* | wc -l; ls -d /sys/class/net/eth1/queues/rx-* | wc -l')" = $'2\n1' ]
+        [ "$(guest_run "$1-multi" 'cd /sys/class/net; ls -d eth[01]/queues/rx-* | xargs')" = \
+                "eth0/queues/rx-0 eth0/queues/rx-1 eth1/queues/rx-0" ]
         [ "$(port "$1" multi .queues)" = 2 ]
         guest_run "$1-multi" 'pingcount web 3'
         guest_run "$1-db" 'pingcount multi 3'
         guest_run "$1-web" 'stream_serve 9002'
-        guest_run "$1-multi" 'stream_start a web 9002 && stream_start b web 9002 && within 20 eval "output a | grep acknowledged && output b | grep acknowledged"'
+        guest_run -t 60 "$1-multi" 'stream_start a web 9002 && stream_start b web 9002
+                within 20 eval "output a | grep acknowledged" && within 20 eval "output b | grep acknowledged"'
         guest_run -t 90 "$1-multi" 'stream_end a && stream_end b'
         # The second network has addresses of its own, and takes nothing from the first: no route, no resolver.
         guest_run "$1-multi" 'dhcp eth1'
         [ "$(guest_run "$1-multi" 'address4 eth1')" = "$(berth_facts "$1" host '.interfaces[0].address')" ]
-        [ "$(guest_run "$1-multi" 'ip -4 route show default')" = "default via $(berth_facts "$1" shared .gateway) dev eth0 " ]
+        [ "$(guest_run "$1-multi" 'ip -4 route show default')" = \
+                "default via $(berth_facts "$1" shared .gateway) dev eth0 " ]
         guest_run "$1-multi" "pingcount $(berth_facts "$1" host .gateway) 2 && fetch $INTERNET4 8001"
         guest_stop "$1-multi"
         # With the VM its interfaces are gone.
@@ -230,10 +234,15 @@ queues() {
         [ "$(berth_facts "$1" shared '[.interfaces[].name] | sort | join(" ")')" = "db web" ]
 }
 
-@test "user mode: the same name gets the same MAC and address when all was removed and is made again" { identity user; }
-@test "system mode: the same name gets the same MAC and address when all was removed and is made again" { identity system; }
+@test "user mode: the same name gets the same MAC and address when all was removed and is made again" {
+        identity user
+}
+@test "system mode: the same name gets the same MAC and address when all was removed and is made again" {
+        identity system
+}
 identity() {
-        local before after facts='{gateway, ipv6_prefix, ports: [.interfaces[] | {name, mac, address, ipv6_address}] | sort_by(.name)}'
+        local before after name facts='{gateway, ipv6_prefix,
+                ports: [.interfaces[] | {name, mac, address, ipv6_address}] | sort_by(.name)}'
         before=$(berth_facts "$1" shared "$facts")
         guest_stop "$1-web"
         guest_stop "$1-db"
@@ -244,7 +253,7 @@ identity() {
                 spawn --ready '^192' "$name" berth_as "$1" berth run --network "shared,name=$name" -- \
                         sh -c 'echo "$BERTH_NET0_ADDRESS" && exec sleep 1000'
         done
-        ! spawn_output first | grep -xF -f <(jq -r '.ports[].address' <<<"$before")
+        spawn_output first | lacks "^$(jq -r '[.ports[].address] | join("$|^")' <<<"$before")$"
         spawn_end first
         eventually 5 eval "berth_facts $1 shared '.interfaces | length' | grep -x 2"
         after=$(berth_facts "$1" shared "$facts")
@@ -253,7 +262,8 @@ identity() {
         eventually 5 eval "berth_facts $1 shared '.interfaces | length' | grep -x 1"
         guest_on_ready "$1" shared web
         guest_configure "$1-web"
-        [ "$(guest_run "$1-web" 'address4 eth0')" = "$(jq -r '.ports[] | select(.name == "web").address' <<<"$before")" ]
+        [ "$(guest_run "$1-web" 'address4 eth0')" = \
+                "$(jq -r '.ports[] | select(.name == "web").address' <<<"$before")" ]
         guest_run "$1-web" 'resolve -4 db' | grep -xF "$(port "$1" db .address)"
         spawn_end db
 }

@@ -24,7 +24,7 @@ allowed() {
         base) echo ;;
         loop | wire) echo base ;;
         lib) echo base wire berth ;;
-        cli) echo base loop wire berth ;;
+        cli | vmhost) echo base loop wire berth ;;
         *) echo base loop wire ;;
         esac
 }

@@ -12,7 +12,7 @@
 # BERTH_TESTS_STRICT=1 turns skips, for want of something that the machine lacks, into failures.
 
 harness_directory=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
-for harness_file in wait spawn world leaks guest ask berth client; do
+for harness_file in wait spawn world leaks guest ask berth client packet; do
         # shellcheck source=/dev/null
         source "$harness_directory/$harness_file.bash"
 done

@@ -36,7 +36,8 @@ berth_definitions() {
 
 # berth_define MODE NAME JSON: the file of a network. berth_undefine MODE NAME takes it away.
 berth_define() {
-        berth_as "$1" sh -ec 'printf "%s\n" "$2" >"$1.new" && mv "$1.new" "$1"' sh "$(berth_definitions "$1")/$2.json" "$3"
+        berth_as "$1" sh -ec 'printf "%s\n" "$2" >"$1.new" && mv "$1.new" "$1"' sh \
+                "$(berth_definitions "$1")/$2.json" "$3"
 }
 berth_undefine() {
         berth_as "$1" rm "$(berth_definitions "$1")/$2.json"
@@ -51,9 +52,10 @@ berth_broker() {
                 sh -c 'exec berthd --foreground --ready-fd 5 "$@" 5>&1' berthd "$@"
 }
 
-# berth_facts MODE NETWORK FILTER: what jq's filter makes of the network as `berth net show --json` prints it.
+# berth_facts MODE NETWORK FILTER: what jq's filter makes of the network as `berth net show --json` prints it. Fails
+# where it is not live, and where that is false, null or nothing.
 berth_facts() {
-        berth_as "$1" berth net show "$2" --json | jq -er "$3"
+        berth_as "$1" berth net show "$2" --json | jq -ner "input | ($3)"
 }
 
 # berth_broker_pid MODE: in the world's numbering; nothing when none runs.

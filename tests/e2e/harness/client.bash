@@ -3,7 +3,7 @@
 # client_start NAME MODE: a client of that mode's broker, which is started when it is not there.
 client_start() {
         local fifo=$WORLD/client-$1
-        mkfifo "$fifo" && chmod 0666 "$fifo"
+        rm -f "$fifo" && mkfifo "$fifo" && chmod 0666 "$fifo"
         echo 0 >"$fifo.number"
         # Opened for both directions, so that it has no end between two commands.
         spawn --ready connected "client-$1" berth_as "$2" sh -c 'exec "$1" <>"$2"' sh \

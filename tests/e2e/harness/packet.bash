@@ -5,7 +5,7 @@ packet_mac_() {
         printf '%s' "${1//:/}"
 }
 packet_ip4_() {
-        # shellcheck disable=SC2046 # four words
+        # shellcheck disable=SC2046,SC2183 # four words
         printf '%02x%02x%02x%02x' $(tr . ' ' <<<"$1")
 }
 
@@ -44,7 +44,8 @@ packet_frame() {
 # packet_udp4 SOURCE DESTINATION PORT PORT PAYLOAD: an IPv4 packet; its UDP checksum is left out, as it may be.
 packet_udp4() {
         local payload=${5// /} header
-        header=$(printf '4500%04x0000000040110000%s%s' $((28 + ${#payload} / 2)) "$(packet_ip4_ "$1")" "$(packet_ip4_ "$2")")
+        header=$(printf '4500%04x0000000040110000%s%s' $((28 + ${#payload} / 2)) \
+                "$(packet_ip4_ "$1")" "$(packet_ip4_ "$2")")
         printf '%s%s%s%04x%04x%04x0000%s' "${header:0:20}" "$(packet_sum_ "$header")" "${header:24}" \
                 "$3" "$4" $((8 + ${#payload} / 2)) "$payload"
 }
@@ -62,7 +63,8 @@ packet_ip6_payload_() {
 # packet_udp6 SOURCE DESTINATION PORT PORT PAYLOAD
 packet_udp6() {
         local payload=${5// /}
-        packet_ip6_payload_ "$1" "$2" 17 "$(printf '%04x%04x%04x0000%s' "$3" "$4" $((8 + ${#payload} / 2)) "$payload")" 12
+        payload=$(printf '%04x%04x%04x0000%s' "$3" "$4" $((8 + ${#payload} / 2)) "$payload")
+        packet_ip6_payload_ "$1" "$2" 17 "$payload" 12
 }
 
 # packet_icmp6 SOURCE DESTINATION MESSAGE: the message with any checksum in its third and fourth bytes.

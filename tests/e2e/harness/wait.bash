@@ -25,6 +25,11 @@ eventually() {
         [[ -z $output ]] || printf '%s\n' "$output"
 }
 
+# lacks PATTERN: that no line of its input matches (grep -E); prints those that do.
+lacks() {
+        ! grep -E -- "$1"
+}
+
 # never SECONDS COMMAND...: fails as soon as it succeeds. For what must not happen; it always takes its whole
 # time.
 never() {

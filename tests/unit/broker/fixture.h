@@ -25,6 +25,8 @@ void fixture_define(struct fixture *fixture, const char *name, const char *text)
 
 struct wire *fixture_connect(struct fixture *fixture);
 
+/* Waits for the next message. */
+void receive_reply(struct wire *wire, struct wire_message *ret);
 /* One exchange; what it fails at fails the test. name may be NULL. */
 void ask(struct wire *wire, const char *command, const char *name, struct wire_message *ret);
 /* The same on a connection of its own; the reply's body, to be released. */

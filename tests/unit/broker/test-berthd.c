@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -120,10 +121,8 @@ static void test_pipelined(void **state) {
         assert_int_equal(send(wire_fd(client), requests, strlen(requests), 0), strlen(requests));
         for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
                 struct wire_message reply;
-                struct pollfd p = { .fd = wire_fd(client), .events = POLLIN };
 
-                while (wire_receive(client, &reply, NULL) != WIRE_MESSAGE)
-                        assert_int_equal(poll(&p, 1, 15000), 1);
+                receive_reply(client, &reply);
                 assert_non_null(json_object_get(reply.body, keys[i]));
                 handles[i] = wire_message_take_fd(&reply, 0); /* a lease lasts as long as its handle */
                 wire_message_deinit(&reply);
@@ -287,6 +286,26 @@ static void test_list(void **state) {
 
 /* --- The removal delay --- */
 
+/* The last handle is closed, and another is taken before the network knows of it: the word of the lease's end
+ * and the new handle cross each other. The lease goes on with the new handle. */
+static void test_handle_crosses_the_leases_end(void **state) {
+        struct wire *client = fixture_connect(*state), *handle = acquire(client, "shared", NULL);
+        json_int_t lease;
+        pid_t pid = handle_server(handle, NULL);
+
+        assert_int_equal(kill(pid, SIGSTOP), 0);
+        wire_free(handle);
+        handle = acquire(client, "shared", &lease);
+        assert_int_equal(kill(pid, SIGCONT), 0);
+        handle_server(handle, NULL);
+        wait_for_leases(*state, "shared", 1);
+        expect_error(client, "remove", "shared", 8);
+        wire_free(client);
+        wait_for_end(wire_fd(handle));
+        wire_free(handle);
+        wait_for_leases(*state, "shared", 0);
+}
+
 static void test_removed_when_idle(void **state) {
         struct fixture *fixture = *state;
         struct wire *client = fixture_connect(fixture);
@@ -315,6 +334,8 @@ static void test_race_with_removal(void **state) {
                 last = pid;
                 wire_free(handle);
                 /* Another point of the race each time: nothing in between, a round trip, or two. */
+                if (i % 100 == 99)
+                        wait_for_leases(fixture, "brief", -1);
                 for (unsigned j = 0; j < i % 3; j++) {
                         struct wire_message reply;
                         ask(client, "nonsense", NULL, &reply);
@@ -363,6 +384,47 @@ static void test_network_killed(void **state) {
         wire_free(second);
         wire_free(third);
         wire_free(gone);
+        wait_for_leases(*state, "shared", 0);
+        wire_free(client);
+}
+
+/* Far more handles than a socket's buffer holds messages: a network that is slow makes their takers wait, and
+ * one that takes over gets them all. */
+static void test_many_handles(void **state) {
+        static const char request[] = "{\"command\":\"acquire\",\"network_name\":\"shared\"}\n";
+        struct wire *client = fixture_connect(*state), *handles[600];
+        char requests[(ARRAY_SIZE(handles) - 1) * (sizeof(request) - 1)];
+        struct rlimit limit;
+
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        limit.rlim_cur = limit.rlim_max;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+
+        handles[0] = acquire(client, "shared", NULL);
+        pid_t pid = handle_server(handles[0], NULL);
+        assert_int_equal(kill(pid, SIGSTOP), 0);
+        for (size_t i = 1; i < ARRAY_SIZE(handles); i++)
+                memcpy(requests + (i - 1) * strlen(request), request, strlen(request));
+        assert_int_equal(send(wire_fd(client), requests, sizeof(requests), 0), sizeof(requests));
+        json_auto_t *body = ask_once(*state, "list", "host"); /* others are served meanwhile */
+        assert_int_equal(error_of(body), 0);
+        assert_int_equal(kill(pid, SIGCONT), 0);
+        for (size_t i = 1; i < ARRAY_SIZE(handles); i++) {
+                struct wire_message reply;
+
+                receive_reply(client, &reply);
+                assert_int_equal(reply.n_fds, 1);
+                assert_int_equal(wire_new(&handles[i], wire_message_take_fd(&reply, 0)), 0);
+                wire_message_deinit(&reply);
+                assert_int_equal(handle_server(handles[i], NULL), pid);
+        }
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        pid_t next = handle_server(handles[ARRAY_SIZE(handles) - 1], NULL);
+        assert_int_not_equal(next, pid);
+        for (size_t i = 0; i < ARRAY_SIZE(handles); i++) {
+                assert_int_equal(handle_server(handles[i], NULL), next);
+                wire_free(handles[i]);
+        }
         wait_for_leases(*state, "shared", 0);
         wire_free(client);
 }
@@ -494,10 +556,11 @@ static void test_race_with_the_brokers_end(void **state) {
 
         fixture_stop(fixture, SIGTERM);
         fixture_start(fixture, (const char *const[]){ "--idle-timeout", "0", NULL });
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < 4; i++) {
                 assert_int_equal(kill(fixture->broker, SIGSTOP), 0);
-                struct wire *client = fixture_connect(fixture);
+                struct wire *client = i % 2 ? NULL : fixture_connect(fixture);
                 usleep(1100000); /* the time that it waits, which is a second at least */
+                client = client ?: fixture_connect(fixture);
                 assert_int_equal(kill(fixture->broker, SIGCONT), 0);
                 expect_error(client, "nonsense", NULL, 4);
                 /* And it still listens. */
@@ -582,9 +645,11 @@ HARNESS_MAIN(WITH_BROKER(test_acquire), WITH_BROKER(test_acquire_twice_is_one_le
              WITH_BROKER(test_errors), WITH_BROKER(test_network_that_cannot_be_made),
              WITH_BROKER(test_program_that_cannot_be_run), WITH_BROKER(test_death_of_a_waiting_client),
              WITH_BROKER(test_release), WITH_BROKER(test_remove), WITH_BROKER(test_enter),
-             WITH_BROKER(test_list), WITH_BROKER(test_removed_when_idle), WITH_BROKER(test_race_with_removal),
+             WITH_BROKER(test_list), WITH_BROKER(test_handle_crosses_the_leases_end),
+             WITH_BROKER(test_removed_when_idle), WITH_BROKER(test_race_with_removal),
              WITH_BROKER(test_network_killed), WITH_BROKER(test_network_killed_too_often),
-             WITH_BROKER(test_broker_killed), WITH_BROKER(test_broker_terminated),
-             WITH_BROKER(test_stale_leftovers), WITH_BROKER(test_second_broker),
-             WITH_BROKER(test_idle_broker_ends), WITH_BROKER(test_race_with_the_brokers_end),
-             WITH_BROKER(test_activation), cmocka_unit_test(test_user_mode_for_root))
+             WITH_BROKER(test_many_handles), WITH_BROKER(test_broker_killed),
+             WITH_BROKER(test_broker_terminated), WITH_BROKER(test_stale_leftovers),
+             WITH_BROKER(test_second_broker), WITH_BROKER(test_idle_broker_ends),
+             WITH_BROKER(test_race_with_the_brokers_end), WITH_BROKER(test_activation),
+             cmocka_unit_test(test_user_mode_for_root))

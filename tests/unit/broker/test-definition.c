@@ -1,4 +1,4 @@
-/* broker/definition, broker/definitions, broker/json-line */
+/* broker/definition, broker/definitions, wire/json-line */
 #include "harness.h"
 
 #include <arpa/inet.h>
@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "broker/definition.h"
 #include "broker/definitions.h"
-#include "broker/json-line.h"
+#include "wire/json-line.h"
 
 static struct definition *parse(const char *name, const char *text) {
         struct definition *definition = NULL;

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -526,10 +527,83 @@ static void test_connect_errors(void **state) {
         assert_null(berth_interface_free(NULL));
 }
 
+/* The socket that the network receives is the caller's: what is bound there is bound here. */
+static void expect_socket(struct peer *peer, const char *request, int expected) {
+        union {
+                struct cmsghdr align;
+                char bytes[CMSG_SPACE(sizeof(int))];
+        } control = { 0 };
+        char buffer[256] = "";
+        struct iovec vector = { .iov_base = buffer, .iov_len = sizeof(buffer) - 1 };
+        struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control,
+                                  .msg_controllen = sizeof(control) };
+        struct sockaddr_in ours, theirs;
+        socklen_t size = sizeof(ours);
+        int fd;
+
+        assert_true(recvmsg(peer->fd, &message, MSG_CMSG_CLOEXEC) > 0);
+        assert_string_equal(buffer, request);
+        assert_int_equal(message.msg_controllen, CMSG_SPACE(sizeof(int)));
+        memcpy(&fd, CMSG_DATA(&control.align), sizeof(fd));
+        assert_int_equal(getsockname(expected, (struct sockaddr *)&ours, &size), 0);
+        assert_int_equal(getsockname(fd, (struct sockaddr *)&theirs, &size), 0);
+        assert_int_equal(ours.sin_port, theirs.sin_port);
+        fd_close(fd);
+}
+
+static int bound_socket(int type) {
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+
+        assert_true(fd >= 0);
+        assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+        return fd;
+}
+
+static void test_forwards(void **state) {
+        struct peer peer;
+        struct berth_network *network = acquire(*state, &peer);
+        _cleanup_fd_ int tcp = bound_socket(SOCK_STREAM), udp = bound_socket(SOCK_DGRAM);
+        _cleanup_free_ char *json = NULL;
+        int pipe_fds[2];
+        uint64_t number = 0;
+
+        peer_send(&peer, "{\"forward\":3}\n", NULL, 0);
+        assert_int_equal(berth_network_forward(network, tcp, "web", 22, &number), 0);
+        assert_int_equal(number, 3);
+        expect_socket(&peer, "{\"command\":\"forward\",\"protocol\":\"tcp\",\"name\":\"web\",\"port\":22}\n",
+                      tcp);
+        peer_send(&peer, "{\"forward\":4}\n", NULL, 0);
+        assert_int_equal(berth_network_forward(network, udp, "web", 53, NULL), 0);
+        expect_socket(&peer, "{\"command\":\"forward\",\"protocol\":\"udp\",\"name\":\"web\",\"port\":53}\n",
+                      udp);
+
+        peer_send(&peer, "{\"forwards\":[{\"forward\":3}]}\n", NULL, 0);
+        assert_int_equal(berth_network_list_forwards(network, &json), 0);
+        assert_string_equal(json, "[{\"forward\":3}]");
+        peer_send(&peer, "{\"unforwarded\":3}\n", NULL, 0);
+        assert_int_equal(berth_network_unforward(network, 3), 0);
+        peer_expect(&peer, "{\"command\":\"forwards\"}\n{\"command\":\"unforward\",\"forward\":3}\n");
+
+        peer_send(&peer, "{\"error\":3,\"message\":\"too many\"}\n", NULL, 0);
+        assert_int_equal(berth_network_forward(network, tcp, "web", 22, &number), -EACCES);
+        assert_string_equal(berth_network_error(network), "too many");
+        peer_send(&peer, "{}\n", NULL, 0);
+        assert_int_equal(berth_network_forward(network, tcp, "web", 22, &number), -EPROTO);
+        assert_int_equal(number, 3);
+        assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+        assert_int_equal(berth_network_forward(network, pipe_fds[0], "web", 22, NULL), -ENOTSOCK);
+        fd_close(pipe_fds[0]);
+        fd_close(pipe_fds[1]);
+
+        berth_network_free(network);
+        peer_close(&peer);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 HARNESS_MAIN(TEST(test_acquire), TEST(test_refusals), TEST(test_requests), TEST(test_stray_fds),
-             TEST(test_interface), TEST(test_interface_refusals), cmocka_unit_test(test_open_handle),
+             TEST(test_interface), TEST(test_interface_refusals), cmocka_unit_test(test_open_handle), TEST(test_forwards),
              TEST(test_events), TEST(test_events_dropped), TEST(test_disconnect), TEST(test_refused_at_once),
              TEST(test_refused_unasked), TEST(test_protocol_errors), TEST(test_timeout),
              cmocka_unit_test(test_connect_errors))

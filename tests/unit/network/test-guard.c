@@ -270,7 +270,7 @@ static void test_ipv6(void **state) {
         struct frame f;
 
         make_two(&t, NULL);
-        const char *const wrong[] = { PREFIX ":3", PREFIX ":1", "fe80::1", t.local_b, "2001:db8::1", "::1", "ff02::1",
+        const char *const wrong[] = { PREFIX ":3", PREFIX ":1", PREFIX ":0", "fe80::1", t.local_b, "2001:db8::1", "::1", "ff02::1",
                                       "::", "fe80:1::5", "fd12:3456:789a:41::5" };
         for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
                 frame_udp6(&f, &t.b.mac, &t.a.mac, wrong[i], PREFIX ":3", 1000, 2000);

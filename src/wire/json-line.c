@@ -1,4 +1,4 @@
-#include "broker/json-line.h"
+#include "wire/json-line.h"
 
 #include <stdbool.h>
 #include <string.h>
