@@ -13,7 +13,7 @@ measure_acquire() {
                 acquire_batch_ quiet
                 crowd_start system shared "$((CROWD_CLIENTS - 1))" "$((CROWD_INTERFACES - 1))"
                 acquire_batch_ crowd
-                spawn_end crowd
+                crowd_end
                 interfaces_become system shared 1
         done
         spawn_end holder

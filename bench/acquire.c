@@ -3,7 +3,8 @@
  * acquire took, from the request's first byte to the whole reply with its handle: microseconds, one a line.
  *
  * It speaks berth-protocol(7) itself, so that the figure is the broker's and the kernel's, without a JSON parser of the
- * client's. Someone else should hold the network meanwhile; each acquire is a lease of its own all the same.
+ * client's. Someone else should hold the network meanwhile; each acquire is a lease of its own all the same, which the
+ * network's process has seen the end of before the next begins.
  */
 #include <err.h>
 #include <stdbool.h>
@@ -71,6 +72,14 @@ static int exchange(int socket, const char *request, const char *expected) {
         return fd;
 }
 
+/* Until the network's process has closed the lease's handle, so that it does not lag behind the next acquire. */
+static void await_end(int handle) {
+        char byte;
+
+        if (recv(handle, &byte, sizeof(byte), 0) > 0)
+                errx(EXIT_FAILURE, "a network that speaks unasked");
+}
+
 int main(int argc, char **argv) {
         uint64_t count;
 
@@ -93,6 +102,7 @@ int main(int argc, char **argv) {
                 if (handle < 0)
                         errx(EXIT_FAILURE, "a reply without its handle");
                 exchange(socket, release, "{\"released\"");
+                await_end(handle);
                 fd_close(handle); /* not before: a lease ends with its last handle, and could not be released */
                 if (i >= WARM_UP)
                         took[i - WARM_UP] = end - start;

@@ -1,7 +1,7 @@
 # From nothing to a network: the broker runs, the network does not exist. Beside it libvirt's net-start.
 
 measure_birth() {
-        local mode directory=$WORLD/birth rounds=$((ROUNDS * 3)) target
+        local mode directory=$WORLD/birth rounds=$((ROUNDS * 3))
         mkdir "$directory"
         for mode in system user; do
                 broker_start "$mode"

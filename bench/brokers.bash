@@ -67,16 +67,21 @@ network_pid() {
         broker_ask "$1" "{\"command\":\"list\",\"network_name\":\"$2\"}" | jq -e '.networks[0].pid'
 }
 
-# crowd_start MODE NETWORK CLIENTS INTERFACES, ended by `spawn_end crowd`: it takes a busy machine its time.
+# crowd_start MODE NETWORK CLIENTS INTERFACES, crowd_end: on a busy machine the kernel takes its time for many taps.
 crowd_start() {
         spawn crowd as_mode "$1" "$programs/bench/crowd" "$(broker_socket "$1")" "$2" "$3" "$4"
         if ! eventually 60 spawn_ready_or_ended_ crowd ready >/dev/null || ! spawn_ready_ crowd ready; then
-                spawn_output crowd >&2
+                { spawn_output crowd && spawn_output "berthd-$1" | tail -n 10; } >&2
                 return 1
         fi
 }
 
-# interfaces_become MODE NETWORK N: waits until it has no more and no fewer. The kernel takes its time to remove taps.
+crowd_end() {
+        spawn_signal crowd KILL
+        eventually 60 spawn_ended crowd >/dev/null
+}
+
+# interfaces_become MODE NETWORK N: waits until it has no more and no fewer.
 interfaces_become() {
         eventually 30 interfaces_are_ "$@" >/dev/null
 }

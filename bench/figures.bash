@@ -46,22 +46,19 @@ ratios() {
 # figures_table: Markdown with its columns aligned.
 figures_table() {
         jq -rs '
-                def short: if . >= 100 then round elif . >= 10 then (. * 10 | round / 10) else (. * 100 | round / 100) end;
+                def short: if . >= 100 then round elif . >= 10 then . * 10 | round / 10 else . * 100 | round / 100 end;
                 def precise: . * 1000 | round / 1000;
                 def show($unit): if $unit == "ratio" then precise else short end | tostring;
-                (["figure", "median", "quartiles", "unit", "target", "met"] | join("\t")),
-                (.[] | [.label] + if .left_out then ["left out", "", "", "", ""] else . as $f |
+                def pad($to): . + " " * ($to - length) // .;
+                [["figure", "median", "quartiles", "unit", "target", "met"]] +
+                map([.label] + if .left_out then ["left out", "", "", "", ""] else . as $f |
                         [(.median | show($f.unit)), "\(.low | show($f.unit)) to \(.high | show($f.unit))", .unit,
                          (if .target then "\(.target.relation) \(.target.value)" else "" end),
-                         (if .met == null then "" elif .met then "yes" else "NO" end)] end | join("\t"))
-        ' "$figures_file" | awk -F '\t' '
-                { rows = NR; for (i = 1; i <= 6; i++) { cell[NR, i] = $i; if (length($i) > width[i]) width[i] = length($i) } }
-                END { for (r = 1; r <= rows; r++) { line(r); if (r == 1) rule() } }
-                function line(r, i) { for (i = 1; i <= 6; i++) printf "| %-" width[i] "s ", cell[r, i]; print "|" }
-                function rule(i, dashes) {
-                        for (i = 1; i <= 6; i++) { dashes = sprintf("%" width[i] "s", ""); gsub(/ /, "-", dashes); printf "| %s ", dashes }
-                        print "|"
-                }'
+                         (if .met == null then "" elif .met then "yes" else "NO" end)] end) |
+                (transpose | map(map(length) | max)) as $widths |
+                .[:1] + [$widths | map("-" * .)] + .[1:] | .[] |
+                "| " + ([., $widths] | transpose | map(. as [$cell, $width] | $cell | pad($width)) | join(" | ")) + " |"
+        ' "$figures_file"
         jq -r 'select(.left_out) | "\n\(.label): left out, \(.left_out)."' "$figures_file"
 }
 

@@ -28,7 +28,7 @@ memory_sample_() {
         local mode=$1 count=$2 pid child socket
         socket=$(broker_socket "$mode")
         crowd_start "$mode" shared 1 "$count"
-        spawn_end crowd
+        crowd_end
         interfaces_become "$mode" shared 0
         crowd_start "$mode" shared 1 "$count"
         as_mode "$mode" "$programs/bench/acquire" "$socket" shared 300 >/dev/null
@@ -39,7 +39,7 @@ memory_sample_() {
         for child in $(in_host pgrep -P "$pid"); do
                 memory_of_ "$child"
         done | awk '{ sum += $1 } END { print sum + 0 }' >>"$directory/children.$mode.$count"
-        spawn_end crowd
+        crowd_end
         interfaces_become "$mode" shared 0
 }
 

@@ -4,8 +4,12 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "base/fd.h"
+#include "base/process.h"
+#include "broker/client.h"
 
 struct lease *lease_new(uint64_t id, struct network *network, struct user *user, pid_t pid,
                         const char *program) {
@@ -82,4 +86,27 @@ int lease_add_handle(struct lease *lease, int consume_fd, struct error *error) {
                 return r;
         lease->handles[lease->n_handles++] = steal_fd(&fd);
         return 0;
+}
+
+/* Whether the pid still is the process that acquired. Of one from another broker's time only the user is known. */
+static bool is_same_process(const struct lease *lease) {
+        char path[32];
+        struct stat status;
+        uint64_t start_time;
+
+        if (lease->client)
+                return process_start_time(lease->pid, &start_time) == 0 &&
+                       start_time == lease->client->peer.start_time;
+        snprintf(path, sizeof(path), "/proc/%d", (int)lease->pid);
+        return stat(path, &status) == 0 && status.st_uid == lease->user->uid;
+}
+
+void lease_refresh_program(struct lease *lease) {
+        char program[sizeof(lease->program)];
+
+        if (!is_same_process(lease))
+                return;
+        process_program(lease->pid, program, sizeof(program));
+        if (strcmp(program, "?") != 0)
+                memcpy(lease->program, program, sizeof(program));
 }

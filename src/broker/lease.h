@@ -39,5 +39,8 @@ struct lease *lease_free(struct lease *lease);
 
 /* The fd is consumed, on failure too. 0, -EDQUOT with a text, or -ENOMEM. */
 int lease_add_handle(struct lease *lease, int consume_fd, struct error *error);
+/* Looks again what program its process runs: one that was started to become another (execve(2)) has become it. A
+ * process that is gone, or another under its pid, changes nothing. */
+void lease_refresh_program(struct lease *lease);
 /* Drops the handles that the client has closed; how many are left. */
 size_t lease_sweep(struct lease *lease);

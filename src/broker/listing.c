@@ -30,7 +30,8 @@ static void finish_if_complete(struct listing *listing) {
 }
 
 static void fill_part(struct part *part, json_t *answer, const char *why) {
-        static const char *const members[] = { "interfaces", "uplink", "services", "idle_ms", "removal_ms" };
+        static const char *const members[] = { "interfaces", "forwards",   "uplink", "services",
+                                               "idle_ms",    "removal_ms", "message" };
 
         part->listing->n_waiting--;
         if (!answer)

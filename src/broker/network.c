@@ -444,11 +444,13 @@ json_t *network_describe(const struct network *network) {
         json_t *object = network->facts ? json_copy(network->facts) : json_object();
         json_t *clients = json_array();
 
-        list_for_each(struct lease, lease, &network->leases, by_network)
+        list_for_each(struct lease, lease, &network->leases, by_network) {
+                lease_refresh_program(lease);
                 json_array_append_new(clients, json_pack("{sI sI sI ss sb}", "lease", (json_int_t)lease->id,
                                                          "uid", (json_int_t)lease->user->uid, "pid",
                                                          (json_int_t)lease->pid, "program", lease->program,
                                                          "connected", lease->client != NULL));
+        }
         if (!network->facts && network->definition)
                 json_object_set_new(object, "mode",
                                     json_string(definition_mode_name(network->definition->mode)));

@@ -43,6 +43,7 @@ int peer_read(int fd, struct peer *ret) {
         peer.groups[0] = credentials.gid;
         peer.uid = credentials.uid;
         peer.pid = credentials.pid;
+        (void)process_start_time(peer.pid, &peer.start_time);
         process_program(peer.pid, peer.program, sizeof(peer.program));
         *ret = peer;
         return 0;

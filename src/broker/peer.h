@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct peer {
@@ -10,6 +11,7 @@ struct peer {
         pid_t pid;
         gid_t *groups; /* the primary one first */
         size_t n_groups;
+        uint64_t start_time; /* of the process: with its pid, who it is; 0 when it is gone already */
         char program[64];
 };
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,7 +22,10 @@
 /* The child, between fork and exec. */
 static void become(const struct program *program, const char *const *argv) {
         int null = open("/dev/null", O_RDONLY);
+        sigset_t none;
 
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
         signal(SIGPIPE, SIG_DFL);
         if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(program->output, STDOUT_FILENO) < 0 ||
             dup2(program->complaints, STDERR_FILENO) < 0)

@@ -28,6 +28,8 @@ static int on_broker(struct source *source, int fd, uint32_t events, void *data)
 
         if (events & EPOLLOUT)
                 r = wire_flush(control->wire);
+        if (r >= 0 && (events & EPOLLOUT) && !wire_has_output(control->wire))
+                control->context.drained(control->context.data);
 
         while (r >= 0 && control->wire) {
                 struct wire_message message = WIRE_MESSAGE_INIT;
@@ -125,6 +127,10 @@ void control_send(struct control *control, json_t *consume_body, const int *fds,
                         source_set_events(control->source, EPOLLIN | EPOLLOUT);
         }
         json_decref(consume_body);
+}
+
+bool control_congested(const struct control *control) {
+        return !control->wire || wire_has_output(control->wire);
 }
 
 bool control_connected(const struct control *control) {

@@ -20,6 +20,8 @@ struct control_context {
         void (*arrived)(void *data);
         /* A message of the broker's; fds may be taken out of it. A negative return drops the broker. */
         int (*message)(void *data, struct wire_message *message);
+        /* It has taken all that was waiting for it. */
+        void (*drained)(void *data);
         void *data;
 };
 
@@ -33,4 +35,6 @@ int control_take(struct control *control, struct wire *consume_wire);
 
 /* Sends to the broker, if there is one; the body is consumed. A broker that cannot be sent to is dropped. */
 void control_send(struct control *control, json_t *consume_body, const int *fds, size_t n_fds);
+/* Whether what is sent must wait: a broker may be told much at once, and then at the pace at which it reads. */
+bool control_congested(const struct control *control);
 bool control_connected(const struct control *control);

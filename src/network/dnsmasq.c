@@ -185,8 +185,8 @@ int dnsmasq_new(struct dnsmasq **ret, struct loop *loop, const struct configurat
         dnsmasq->program = process_find_program("dnsmasq", NULL);
 
         int r = -ENOMEM;
-        if (!dnsmasq->configuration_path || !dnsmasq->hosts_path || !dnsmasq->dhcp_hosts_path || !dnsmasq->leases_path ||
-            !dnsmasq->note_path)
+        if (!dnsmasq->configuration_path || !dnsmasq->hosts_path || !dnsmasq->dhcp_hosts_path ||
+            !dnsmasq->leases_path || !dnsmasq->note_path)
                 error_set(error, r, "no memory for dnsmasq's paths");
         else if (!dnsmasq->program)
                 r = error_set(error, -ENOENT, "dnsmasq is not installed (the package is dnsmasq-base)");
@@ -217,7 +217,7 @@ struct dnsmasq *dnsmasq_free(struct dnsmasq *dnsmasq) {
 }
 
 void dnsmasq_start(struct dnsmasq *dnsmasq) {
-        /* It would hold the addresses, or (where all else of the network has gone) serve the lease file of this one. */
+        /* It would hold the addresses, or from a namespace that is lost write into our lease file. */
         leftover_end(dnsmasq->note_path, "dnsmasq");
         service_start(dnsmasq->service);
 }

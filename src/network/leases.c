@@ -32,6 +32,7 @@ struct handle {
         struct lease *lease;
         struct wire *wire;
         struct source *source;
+        bool told; /* the broker knows it: it gave it, or was told */
 };
 
 struct leases {
@@ -356,6 +357,7 @@ static int add_handle(struct lease *lease, int consume_socket) {
         }
 
         handle->lease = lease;
+        handle->told = true;
         list_append(&lease->handles, &handle->entry);
         int r = wire_new(&handle->wire, consume_socket);
         if (r >= 0)
@@ -397,8 +399,20 @@ size_t leases_count(const struct leases *leases) {
         return leases->n;
 }
 
-void leases_each_handle(struct leases *leases, leases_handle_fn fn, void *data) {
+bool leases_tell(struct leases *leases, leases_handle_fn fn, void *data) {
+        list_for_each(struct lease, lease, &leases->leases, entry)
+                list_for_each(struct handle, handle, &lease->handles, entry) {
+                        if (handle->told)
+                                continue;
+                        handle->told = true;
+                        if (!fn(lease->number, lease->uid, lease->pid, lease->program, wire_fd(handle->wire), data))
+                                return false;
+                }
+        return true;
+}
+
+void leases_forget_broker(struct leases *leases) {
         list_for_each(struct lease, lease, &leases->leases, entry)
                 list_for_each(struct handle, handle, &lease->handles, entry)
-                        fn(lease->number, lease->uid, lease->pid, lease->program, wire_fd(handle->wire), data);
+                        handle->told = false;
 }

@@ -38,7 +38,11 @@ void leases_end(struct leases *leases, uint64_t lease);
 
 size_t leases_count(const struct leases *leases);
 
-/* For each handle of each lease, its facts and a borrowed socket: for the next broker. */
-typedef void (*leases_handle_fn)(uint64_t lease, uint32_t uid, uint32_t pid, const char *program, int socket,
+/*
+ * What the next broker is to be told: for each handle that it does not know yet, its facts and a borrowed socket, as
+ * long as fn returns true (more can be taken). True when it knows all. leases_forget_broker makes all unknown again.
+ */
+typedef bool (*leases_handle_fn)(uint64_t lease, uint32_t uid, uint32_t pid, const char *program, int socket,
                                  void *data);
-void leases_each_handle(struct leases *leases, leases_handle_fn fn, void *data);
+bool leases_tell(struct leases *leases, leases_handle_fn fn, void *data);
+void leases_forget_broker(struct leases *leases);

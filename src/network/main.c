@@ -111,9 +111,9 @@ static int receive_configuration(struct wire *broker, struct network_parts *part
 }
 
 /*
- * A broker that was killed while it started a process for this network has left one that the next broker could not find.
- * It ends here, before anything of ours is made. One that comes so late itself sees that its broker is gone: that was
- * before the next one began, so of two processes it is always the older that ends.
+ * A broker that was killed while it started a process for this network has left one that the next broker could not
+ * find. It ends here, before anything of ours is made. One that comes so late itself sees that its broker is gone:
+ * that was before the next one began, so of two processes it is always the older that ends.
  */
 static int replace_leftover(struct network_parts *parts, struct error *error) {
         struct pollfd broker = { .fd = wire_fd(parts->broker), .events = POLLRDHUP };

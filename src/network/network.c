@@ -53,6 +53,7 @@ struct network {
         struct control *control;
         struct source *start_timer, *idle_timer;
         bool ready;
+        bool telling; /* a new broker is being told of the leases */
         uint64_t idle_since; /* loop_now; 0: not idle */
         uint64_t leases_received; /* on the present broker's connection */
 };
@@ -185,6 +186,26 @@ static void send_ready(struct network *network) {
                      fds, n);
 }
 
+static bool send_handle(uint64_t lease, uint32_t uid, uint32_t pid, const char *program, int socket, void *data) {
+        struct network *network = data;
+
+        control_send(network->control,
+                     json_pack("{ss sI sI sI ss}", "command", "lease", "lease", (json_int_t)lease, "uid",
+                               (json_int_t)uid, "pid", (json_int_t)pid, "program", program),
+                     &socket, 1);
+        return !control_congested(network->control);
+}
+
+/* Goes on where it had to stop; the end is told once. */
+static void tell_leases(void *data) {
+        struct network *network = data;
+
+        if (!network->telling || !leases_tell(network->leases, send_handle, network))
+                return;
+        network->telling = false;
+        control_send(network->control, json_pack("{ss}", "command", "synced"), NULL, 0);
+}
+
 static void check_ready(struct network *network) {
         if (network->ready || (network->dnsmasq && !dnsmasq_is_up(network->dnsmasq)))
                 return;
@@ -199,6 +220,7 @@ static void check_ready(struct network *network) {
         }
         log_info("ready");
         send_ready(network);
+        tell_leases(network);
 }
 
 static void on_dnsmasq_changed(void *data) {
@@ -287,25 +309,17 @@ static void on_lease_ended(void *data, uint64_t lease) {
                      json_pack("{ss sI}", "command", "lease_ended", "lease", (json_int_t)lease), NULL, 0);
 }
 
-static void send_handle(uint64_t lease, uint32_t uid, uint32_t pid, const char *program, int socket, void *data) {
-        struct network *network = data;
-
-        control_send(network->control,
-                     json_pack("{ss sI sI sI ss}", "command", "lease", "lease", (json_int_t)lease, "uid",
-                               (json_int_t)uid, "pid", (json_int_t)pid, "program", program),
-                     &socket, 1);
-}
-
 /* Another broker: it learns what there is. One that comes before we are ready hears of it then. */
 static void on_broker_arrived(void *data) {
         struct network *network = data;
 
         network->leases_received = 0;
+        leases_forget_broker(network->leases);
+        network->telling = true;
         if (!network->ready)
                 return;
         send_ready(network);
-        leases_each_handle(network->leases, send_handle, network);
-        control_send(network->control, json_pack("{ss}", "command", "synced"), NULL, 0);
+        tell_leases(network);
         /* What the former one may not have heard. */
         if (leases_count(network->leases) == 0)
                 source_arm(network->idle_timer, network->parts.configuration.idle_timeout);
@@ -467,8 +481,14 @@ static int make_watches(struct network *network, struct error *error) {
 
 static int make_control(struct network *network, struct error *error) {
         network->control_path = text_format("%s/control.sock", network->parts.configuration.runtime_directory);
-        const struct control_context control = { network->loop, network->control_path, on_broker_arrived,
-                                                 on_broker_message, network };
+        const struct control_context control = {
+                .loop = network->loop,
+                .path = network->control_path,
+                .arrived = on_broker_arrived,
+                .message = on_broker_message,
+                .drained = tell_leases,
+                .data = network,
+        };
 
         if (!network->control_path)
                 return -ENOMEM;

@@ -26,6 +26,7 @@ struct port {
         bool isolated;
         struct link link; /* as of the last look */
         bool seen, changed; /* by the last look: the device is there; it is no longer as we made it */
+        bool leaving;
 };
 
 struct ports {
@@ -256,7 +257,7 @@ static int make(struct ports *ports, struct port *port, int fds[static TAP_QUEUE
                 r = links_set_port(ports->context.links, port->device, RULESET_BRIDGE, alias, &mac,
                                    port->mtu, port->isolated, error);
                 if (r < 0)
-                        ruleset_remove_port(c, port->device, NULL);
+                        ruleset_remove_ports(c, &rules, 1, NULL);
         }
         for (size_t i = 0; r < 0 && i < port->queues; i++)
                 fds[i] = fd_close(fds[i]);
@@ -312,35 +313,43 @@ int ports_start(struct ports *ports, const struct port_request *request, int ret
         return 0;
 }
 
-static void remove_port(struct ports *ports, struct port *port) {
+/* Removes those that are marked as leaving: their rules in one transaction, for each takes its time, and a client may
+ * have hundreds of ports. */
+static void remove_leaving(struct ports *ports) {
+        _cleanup_free_ struct ruleset_port *rules = calloc(ports->n + 1, sizeof(*rules));
         struct error error = ERROR_INIT;
+        size_t n = 0;
 
-        if (links_delete(ports->context.links, port->device, &error) < 0 ||
-            ruleset_remove_port(ports->context.configuration, port->device, &error) < 0)
-                log_warning("%s: %s", port->device, error.text);
-        forget(ports, port);
+        list_for_each(struct port, port, &ports->ports, entry)
+                if (port->leaving && rules) {
+                        rules[n++] = rules_of(port);
+                        if (links_delete(ports->context.links, port->device, &error) < 0)
+                                log_warning("%s: %s", port->device, error.text);
+                }
+        if (n == 0)
+                return;
+        if (ruleset_remove_ports(ports->context.configuration, rules, n, &error) < 0)
+                log_warning("%s", error.text);
+        list_for_each(struct port, port, &ports->ports, entry)
+                if (port->leaving)
+                        forget(ports, port);
+        ports->context.changed(ports->context.data);
 }
 
 int ports_stop(struct ports *ports, uint64_t lease, const char *device, struct error *error) {
         list_for_each(struct port, port, &ports->ports, entry)
                 if (port->lease == lease && strcmp(port->device, device) == 0) {
-                        remove_port(ports, port);
-                        ports->context.changed(ports->context.data);
+                        port->leaving = true;
+                        remove_leaving(ports);
                         return 0;
                 }
         return error_set(error, -ENOENT, "this lease has no interface %s", device);
 }
 
 void ports_end_lease(struct ports *ports, uint64_t lease) {
-        bool any = false;
-
         list_for_each(struct port, port, &ports->ports, entry)
-                if (port->lease == lease) {
-                        remove_port(ports, port);
-                        any = true;
-                }
-        if (any)
-                ports->context.changed(ports->context.data);
+                port->leaving |= port->lease == lease;
+        remove_leaving(ports);
 }
 
 static void see_link(const struct link *link, void *data) {
@@ -370,19 +379,14 @@ static int see(struct ports *ports) {
 }
 
 void ports_look(struct ports *ports) {
-        bool any = false;
-
         if (see(ports) < 0)
                 return;
-        list_for_each(struct port, port, &ports->ports, entry)
-                if (!port->seen || port->changed) {
-                        if (port->seen)
-                                log_warning("%s is removed: its holder changed its address", port->device);
-                        remove_port(ports, port);
-                        any = true;
-                }
-        if (any)
-                ports->context.changed(ports->context.data);
+        list_for_each(struct port, port, &ports->ports, entry) {
+                if (port->seen && port->changed)
+                        log_warning("%s is removed: its holder changed its address", port->device);
+                port->leaving |= !port->seen || port->changed;
+        }
+        remove_leaving(ports);
 }
 
 uint32_t ports_find_address(const struct ports *ports, const char *name) {

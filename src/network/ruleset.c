@@ -91,28 +91,20 @@ static const char *raw6(const struct in6_addr *address, char buffer[static 35]) 
 
 static const struct in6_addr link_local = { .s6_addr = { 0xfe, 0x80 } };
 
-#define OWN6_MAX 3
-
-/* The addresses that are a port's by right: its modified EUI-64 ones and the one that DHCPv6 gives. How many. */
-static size_t list_own6(const struct configuration *c, const struct ruleset_port *port,
-                        struct in6_addr ret[static OWN6_MAX]) {
-        size_t n = 0;
-
-        ret[n++] = address_eui64(&link_local, &port->mac);
-        if (c->ipv6)
-                ret[n++] = address_eui64(&c->prefix, &port->mac);
-        if (c->ipv6 && port->address)
-                ret[n++] = configuration_address6(c, port->address & ~c->mask);
-        return n;
-}
-
-static void print_own6(FILE *f, const struct configuration *c, const struct ruleset_port *port) {
-        struct in6_addr own[OWN6_MAX];
-        size_t n = list_own6(c, port, own);
+/* Prints the addresses that are a port's by right: its modified EUI-64 ones and the one that DHCPv6 gives. */
+static void print_fixed6(FILE *f, const struct configuration *c, const struct ruleset_port *port) {
+        struct in6_addr address = address_eui64(&link_local, &port->mac);
         char raw[35];
 
-        for (size_t i = 0; i < n; i++)
-                fprintf(f, "%s%s", i ? ", " : "{ ", raw6(&own[i], raw));
+        fprintf(f, "{ %s", raw6(&address, raw));
+        if (c->ipv6) {
+                address = address_eui64(&c->prefix, &port->mac);
+                fprintf(f, ", %s", raw6(&address, raw));
+        }
+        if (c->ipv6 && port->address) {
+                address = configuration_address6(c, port->address & ~c->mask);
+                fprintf(f, ", %s", raw6(&address, raw));
+        }
         fprintf(f, " }\n");
 }
 
@@ -184,19 +176,32 @@ static void print_prefixes(FILE *f, const struct configuration *c) {
 }
 
 /*
+ * Whose an address is, for those that `match` holds for: the port's by right, another's by right, or the port's because
+ * it came first. In that order, for what is a port's by right can be guessed, and another may have come before it.
+ */
+static void print_whose6(FILE *f, const char *port, const char *chain, const char *match, const char *address,
+                         const char *verdict) {
+        fprintf(f, "add rule bridge berth %s%s %s %s @fixed6_%s %s\n", port, chain, match, address, port, verdict);
+        fprintf(f, "add rule bridge berth %s%s %s %s @assigned6 counter drop\n", port, chain, match, address);
+        fprintf(f, "add rule bridge berth %s%s %s %s @own6_%s %s\n", port, chain, match, address, port, verdict);
+}
+
+/*
  * IPv6. @nh,64,128 is a packet's source and @th,64,128 the target of a neighbour solicitation or advertisement (RFC
- * 4861, sections 4.3 and 4.4), all raw so that they share a set. The own set is filled before the common one: once it
+ * 4861, sections 4.3 and 4.4), all raw so that they share sets. The own set is filled before the common one: once it
  * is full, nothing more of the port's gets into the other. A VM that asks whether an address is free (RFC 4862,
  * section 5.4) has it from then on, and nobody can tell it that it is not.
  */
 static void print_port6(FILE *f, const struct configuration *c, const struct ruleset_port *port) {
         const char *p = port->name;
+        char own[40];
 
-        fprintf(f, "add rule bridge berth %s_own6 icmpv6 type nd-neighbor-advert @th,64,128 @own6_%s accept\n", p, p);
+        snprintf(own, sizeof(own), "goto %s_own6", p);
+        print_whose6(f, p, "_own6", "icmpv6 type nd-neighbor-advert", "@th,64,128", "accept");
         fprintf(f, "add rule bridge berth %s_own6 icmpv6 type nd-neighbor-advert counter drop\n", p);
         fprintf(f, "add rule bridge berth %s_own6 accept\n", p);
 
-        fprintf(f, "add rule bridge berth %s_6 frag frag-off != 0 @nh,64,128 @own6_%s accept\n", p, p);
+        print_whose6(f, p, "_6", "frag frag-off != 0", "@nh,64,128", "accept");
         fprintf(f, "add rule bridge berth %s_6 frag frag-off != 0 counter drop\n", p);
         /* Neighbour discovery is never fragmented (RFC 6980). */
         fprintf(f,
@@ -209,7 +214,7 @@ static void print_port6(FILE *f, const struct configuration *c, const struct rul
                 p);
         fprintf(f, "add rule bridge berth %s_6 udp sport 547 counter drop\n", p);
         fprintf(f, "add rule bridge berth %s_6 udp dport 546 counter drop\n", p);
-        fprintf(f, "add rule bridge berth %s_6 @nh,64,128 @own6_%s goto %s_own6\n", p, p, p);
+        print_whose6(f, p, "_6", "", "@nh,64,128", own);
         fprintf(f, "add rule bridge berth %s_6 @nh,64,128 @taken6 counter drop\n", p);
         /* Routers are asked for and groups joined (RFC 3590) from the unspecified address too. */
         fprintf(f,
@@ -218,14 +223,14 @@ static void print_port6(FILE *f, const struct configuration *c, const struct rul
                 p);
         fprintf(f, "add rule bridge berth %s_6 ip6 saddr :: icmpv6 type != nd-neighbor-solicit counter drop\n", p);
         fprintf(f, "add rule bridge berth %s_6 ip6 saddr :: meta l4proto != ipv6-icmp counter drop\n", p);
-        fprintf(f, "add rule bridge berth %s_6 ip6 saddr :: @th,64,128 @own6_%s accept\n", p, p);
+        print_whose6(f, p, "_6", "ip6 saddr ::", "@th,64,128", "accept");
         fprintf(f, "add rule bridge berth %s_6 ip6 saddr :: @th,64,128 @taken6 counter drop\n", p);
         fprintf(f, "add rule bridge berth %s_6 ip6 saddr :: @th,64,64 ", p);
         print_prefixes(f, c);
         fprintf(f, " add @own6_%s { @th,64,128 } add @taken6 { @th,64,128 } accept\n", p);
         fprintf(f, "add rule bridge berth %s_6 @nh,64,64 ", p);
         print_prefixes(f, c);
-        fprintf(f, " add @own6_%s { @nh,64,128 } add @taken6 { @nh,64,128 } goto %s_own6\n", p, p);
+        fprintf(f, " add @own6_%s { @nh,64,128 } add @taken6 { @nh,64,128 } %s\n", p, own);
         fprintf(f, "add rule bridge berth %s_6 counter drop\n", p);
 }
 
@@ -234,13 +239,15 @@ static void print_port(FILE *f, const struct configuration *c, const struct rule
         const char *p = port->name;
         char mac[MAC_TEXT_SIZE];
 
-        fprintf(f, "add set bridge berth own4_%s { type ipv4_addr; size %d; flags dynamic; }\n", p, RULESET_ADDRESSES);
+        if (!port->address)
+                fprintf(f, "add set bridge berth own4_%s { type ipv4_addr; size %d; flags dynamic; }\n", p,
+                        RULESET_ADDRESSES);
         fprintf(f, "add set bridge berth own6_%s { typeof @nh,64,128; size %d; flags dynamic; }\n", p,
                 RULESET_ADDRESSES);
-        fprintf(f, "add element bridge berth own6_%s ", p);
-        print_own6(f, c, port);
-        fprintf(f, "add element bridge berth taken6 ");
-        print_own6(f, c, port);
+        fprintf(f, "add set bridge berth fixed6_%s { typeof @nh,64,128; }\nadd element bridge berth fixed6_%s ", p, p);
+        print_fixed6(f, c, port);
+        fprintf(f, "add element bridge berth assigned6 ");
+        print_fixed6(f, c, port);
 
         for (size_t i = 0; i < ARRAY_SIZE(chains); i++)
                 fprintf(f, "add chain bridge berth %s%s\n", p, chains[i]);
@@ -278,7 +285,8 @@ static void print_guard(FILE *f, const struct configuration *c) {
         fprintf(f, "table bridge berth {\n");
         fprintf(f, "set taken4 { type ipv4_addr; size 65535; flags dynamic; elements = { %s }\n}\n",
                 ipv4_format(c->gateway, address));
-        fprintf(f, "set taken6 { typeof @nh,64,128; size 65535; flags dynamic; elements = { %s", raw6(&router, raw));
+        fprintf(f, "set taken6 { typeof @nh,64,128; size 65535; flags dynamic; }\n");
+        fprintf(f, "set assigned6 { typeof @nh,64,128; elements = { %s", raw6(&router, raw));
         if (c->ipv6)
                 fprintf(f, ", %s", raw6(&gateway6, raw));
         if (c->ipv6)
@@ -410,40 +418,9 @@ int ruleset_set_network(const struct configuration *configuration, const struct 
         return apply(print_network, &(struct network_text){ configuration, uplink, ports, n_ports }, error);
 }
 
-/* Whether a set has the address. */
-static bool has_element(struct nft_ctx *nft, const char *set, const char *port, const char *raw) {
-        _cleanup_free_ char *query = text_format("get element bridge berth %s%s { %s }", set, port, raw);
-
-        return query && nft_run_cmd_from_buffer(nft, query) == 0;
-}
-
-/*
- * The addresses that are a new port's by right can be guessed, and another may have used one of them already: it is
- * taken from that port.
- */
-static void print_evict(FILE *f, struct nft_ctx *nft, const struct configuration *c, const struct ruleset_port *port) {
-        struct in6_addr own[OWN6_MAX];
-        size_t n = list_own6(c, port, own);
-        char raw[35], name[16];
-
-        for (size_t i = 0; i < n; i++) {
-                raw6(&own[i], raw);
-                if (!has_element(nft, "taken6", "", raw) ||
-                    nft_run_cmd_from_buffer(nft, "list map bridge berth ports") != 0)
-                        continue;
-                _cleanup_free_ char *ports = strdup(nft_ctx_get_output_buffer(nft));
-                for (const char *s = ports; s && (s = strchr(s, '"')) && sscanf(s, "\"%15[^\"]\"", name) == 1;
-                     s += strlen(name) + 2)
-                        if (has_element(nft, "own6_", name, raw))
-                                fprintf(f, "delete element bridge berth own6_%s { %s }\n", name, raw);
-        }
-}
-
 static void print_add_port(FILE *f, struct nft_ctx *nft, const void *data) {
         const struct network_text *t = data;
 
-        if (t->configuration->anti_spoofing)
-                print_evict(f, nft, t->configuration, t->ports);
         print_all_of_port(f, t->configuration, t->ports);
 }
 
@@ -468,33 +445,40 @@ static void print_release(FILE *f, struct nft_ctx *nft, const char *set, const c
         fprintf(f, "delete element bridge berth %s {%.*s}\n", common, (int)(end - start), start);
 }
 
-struct port_name {
-        const struct configuration *configuration;
-        const char *name;
-};
-
-static void print_remove_port(FILE *f, struct nft_ctx *nft, const void *data) {
+static void print_remove_port(FILE *f, struct nft_ctx *nft, const struct configuration *c,
+                              const struct ruleset_port *port) {
         static const char *const chains[] = { "", "_arp", "_4", "_6", "_own6" };
-        const struct port_name *t = data;
-        const char *p = t->name;
+        const char *p = port->name;
 
-        fprintf(f, "add set bridge berth isolated { type ifname; }\n");
-        fprintf(f, "add element bridge berth isolated { \"%s\" }\n", p);
-        fprintf(f, "delete element bridge berth isolated { \"%s\" }\n", p);
-        if (!t->configuration->anti_spoofing)
+        if (port->isolated)
+                fprintf(f, "delete element bridge berth isolated { \"%s\" }\n", p);
+        if (!c->anti_spoofing)
                 return;
-        print_release(f, nft, "own4", p, "taken4");
+        if (!port->address)
+                print_release(f, nft, "own4", p, "taken4");
         print_release(f, nft, "own6", p, "taken6");
+        fprintf(f, "delete element bridge berth assigned6 ");
+        print_fixed6(f, c, port);
         fprintf(f, "delete element bridge berth ports { \"%s\" }\n", p);
         for (size_t i = 0; i < ARRAY_SIZE(chains); i++)
                 fprintf(f, "flush chain bridge berth %s%s\n", p, chains[i]);
         for (size_t i = 0; i < ARRAY_SIZE(chains); i++)
                 fprintf(f, "delete chain bridge berth %s%s\n", p, chains[i]);
-        fprintf(f, "delete set bridge berth own4_%s\ndelete set bridge berth own6_%s\n", p, p);
+        if (!port->address)
+                fprintf(f, "delete set bridge berth own4_%s\n", p);
+        fprintf(f, "delete set bridge berth own6_%s\ndelete set bridge berth fixed6_%s\n", p, p);
 }
 
-int ruleset_remove_port(const struct configuration *configuration, const char *name, struct error *error) {
-        return apply(print_remove_port, &(struct port_name){ configuration, name }, error);
+static void print_remove_ports(FILE *f, struct nft_ctx *nft, const void *data) {
+        const struct network_text *t = data;
+
+        for (size_t i = 0; i < t->n_ports; i++)
+                print_remove_port(f, nft, t->configuration, &t->ports[i]);
+}
+
+int ruleset_remove_ports(const struct configuration *configuration, const struct ruleset_port *ports, size_t n_ports,
+                         struct error *error) {
+        return apply(print_remove_ports, &(struct network_text){ configuration, NULL, ports, n_ports }, error);
 }
 
 struct address_sets {

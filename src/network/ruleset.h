@@ -43,7 +43,8 @@ int ruleset_set_network(const struct configuration *configuration, const struct 
                         const struct ruleset_port *ports, size_t n_ports, struct error *error);
 int ruleset_add_port(const struct configuration *configuration, const struct ruleset_port *port, struct error *error);
 /* With all that the port had learned, so that others may take it up. */
-int ruleset_remove_port(const struct configuration *configuration, const char *name, struct error *error);
+int ruleset_remove_ports(const struct configuration *configuration, const struct ruleset_port *ports, size_t n_ports,
+                         struct error *error);
 /* The host's own addresses, as comma-separated lists, possibly empty: guests are kept from its DNS ports. */
 int ruleset_set_host_addresses(const char *list4, const char *list6, struct error *error);
 /* The subnets of other networks that the host has routes to, in the same form: guests of this one are kept from them. */

@@ -1,10 +1,10 @@
 /*
  * Clients that live for a moment: berth-churn SECONDS CLIENTS NETWORK...
  *
- * Keeps CLIENTS processes going. Each connects, acquires a random one of the networks, starts up to three interfaces,
- * some with a name that others use too, releases now and then, and begins anew, until a random time of at most LIFE_MAX
- * is up, when a signal ends it in the midst of whatever it does. No failure is one here: the broker may refuse, and may
- * be killed by the test meanwhile.
+ * Keeps CLIENTS processes going. Each connects, acquires a random one of the networks, starts up to three
+ * interfaces, some with a name that others use too, releases now and then, and begins anew, until a random time of
+ * at most LIFE_MAX is up, when a signal ends it in the midst of whatever it does. No failure is one here: the
+ * broker may refuse, and may be killed by the test meanwhile.
  */
 #include <berth/berth.h>
 

@@ -125,8 +125,7 @@ listings() {
         [ "${lines[-1]}" = sh ]
         run user run -- sh -c 'exit 42'
         [ "$status" -eq 42 ]
-        run user run -- /nonexistent/command
-        [ "$status" -eq 127 ]
+        run -127 user run -- /nonexistent/command
         # What QEMU would get, without doing anything.
         run -0 user run --dry-run --network shared,queues=4 -- qemu-system-x86_64 -m 1G
         [[ $output == *"tap,id=berth0,fds={net0.fds}"*"virtio-net-pci,netdev=berth0,mac={net0.mac}"*mq=on* ]]

@@ -4,14 +4,14 @@
  *   acquire NETWORK                 a further handle on it, which `start` uses from then on
  *   start NETWORK [KEY=VALUE...]    an interface; name, id, mac, address, queues, isolated=1
  *   stop NETWORK PORT               over the network's newest handle
- *   close NETWORK                   closes its newest handle; its interfaces stay, as their file descriptors are kept
+ *   close NETWORK                   closes its newest handle
  *   release NETWORK, remove NETWORK
  *   disconnect, connect             from and to the broker; handles stay
  *   many N COMMAND...               the same command until it fails, N times at most
  *
  * It answers each with one line, which begins with the command's number, from 1: `NUMBER ok FACTS`, or
- * `NUMBER error CODE MESSAGE` with the code of berth-protocol(7), 0 when it was not the other side that refused. Behind
- * `many` there is also `after N`: how many times it went well.
+ * `NUMBER error CODE MESSAGE` with the code of berth-protocol(7), 0 when it was not the other side that refused.
+ * Behind `many` there is also `after N`: how many times it went well.
  */
 #include <berth/berth.h>
 
@@ -43,6 +43,10 @@ static int fail(struct client *client, int r, int code, const char *reason) {
 
 static int broker_result(struct client *client, int r) {
         return r < 0 ? fail(client, r, berth_error_code(client->berth), berth_error(client->berth)) : 0;
+}
+
+static int network_result(struct client *client, const struct berth_network *network, int r) {
+        return r < 0 ? fail(client, r, berth_network_error_code(network), berth_network_error(network)) : 0;
 }
 
 static struct berth_network **find(struct client *client, const char *name) {
@@ -99,9 +103,9 @@ static int do_start(struct client *client, char **words) {
                 else
                         return fail(client, -EINVAL, 0, "no such option");
         }
-        int r = berth_network_start(*network, &options, &interface);
+        int r = network_result(client, *network, berth_network_start(*network, &options, &interface));
         if (r < 0)
-                return fail(client, r, berth_network_error_code(*network), berth_network_error(*network));
+                return r;
         client->interfaces[client->n_interfaces++] = interface;
 
         const struct berth_interface_facts *facts = berth_interface_get_facts(interface);
@@ -118,10 +122,7 @@ static int do_stop(struct client *client, char **words) {
         for (size_t i = 0; words[2] && i < client->n_interfaces; i++) {
                 if (strcmp(berth_interface_get_facts(client->interfaces[i])->port, words[2]) != 0)
                         continue;
-                int r = berth_network_stop(*network, client->interfaces[i]);
-                if (r < 0)
-                        return fail(client, r, berth_network_error_code(*network), berth_network_error(*network));
-                return 0;
+                return network_result(client, *network, berth_network_stop(*network, client->interfaces[i]));
         }
         return fail(client, -ENOENT, 0, "this client has no such port");
 }

@@ -1,6 +1,6 @@
 /*
- * Clients that break the rules of berth-protocol(7): berth-rude KIND SOCKET [NUMBER]. Each prints what it got, and those
- * that are to stay in the way print `staying` and do.
+ * Clients that break the rules of berth-protocol(7): berth-rude KIND SOCKET [NUMBER]. Each prints what it got, and
+ * those that are to stay in the way print `staying` and do.
  */
 #include <errno.h>
 #include <poll.h>
@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -15,6 +16,7 @@
 
 #define LIST "{\"command\":\"list\"}\n"
 #define STUCK_MS 1500 /* a socket that takes nothing for so long will take nothing any more */
+#define PATIENCE 20 /* seconds that a reply may take */
 
 _Noreturn static void die(const char *what) {
         fprintf(stderr, "berth-rude: %s: %s\n", what, strerror(errno));
@@ -28,12 +30,15 @@ _Noreturn static void stay(void) {
 }
 
 static int connect_to(const char *path) {
+        const struct timeval patience = { .tv_sec = PATIENCE };
         int fd = fd_connect_unix(path);
 
         if (fd < 0) {
                 errno = -fd;
                 die(path);
         }
+        if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
+                die("setsockopt");
         return fd;
 }
 
@@ -54,9 +59,10 @@ static bool print_line(int fd) {
 }
 
 static void print_to_end(int fd) {
+        errno = 0;
         while (print_line(fd))
                 ;
-        printf("closed\n");
+        printf("%s\n", errno == EAGAIN ? "no reply" : "closed");
 }
 
 /* Half a line, and nothing more. */

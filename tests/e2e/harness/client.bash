@@ -1,4 +1,4 @@
-# Clients of libberth that do what a test tells them, one command after the other (tests/e2e/client.c has the commands).
+# Clients of libberth that do what a test tells them, a command at a time (tests/e2e/client.c has the commands).
 
 # client_start NAME MODE: a client of that mode's broker, which is started when it is not there.
 client_start() {

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -20,11 +21,29 @@
 
 #define TIMEOUT_MS 15000
 
+/* Networks outlive their broker, and here not the test: those that lost their broker are our children then,
+ * as fixture_setup has made us their reaper. */
+static void end_orphans(void) {
+        for (;;) {
+                _cleanup_free_ char *path = text_format("/proc/self/task/%d/children", getpid());
+                _cleanup_free_ char *children = NULL;
+                size_t size;
+
+                assert_int_equal(file_read(path, 1 << 16, &children, &size, NULL), 0);
+                if (size == 0)
+                        return;
+                pid_t pid = (pid_t)strtol(children, NULL, 10);
+                kill(pid, SIGKILL);
+                assert_int_equal(waitpid(pid, NULL, 0), pid);
+        }
+}
+
 int fixture_setup(void **state) {
         struct fixture *fixture = calloc(1, sizeof(*fixture));
         char *path;
 
         assert_non_null(fixture);
+        assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
         fixture->directory = harness_make_directory();
         fixture->socket = text_format("%s/run/broker.sock", fixture->directory);
         /* Where berthd looks for what no option names. */
@@ -45,6 +64,7 @@ int fixture_teardown(void **state) {
          * all. */
         if (fixture->broker)
                 assert_int_equal(fixture_stop(fixture, SIGTERM), 0);
+        end_orphans();
         harness_remove_directory(fixture->directory);
         free(fixture->socket);
         free(fixture);

@@ -42,6 +42,9 @@ static void on_arrived(void *data) {
         note(bench, "arrived, ");
 }
 
+static void on_drained(void *data) {
+}
+
 static int on_message(void *data, struct wire_message *message) {
         struct bench *bench = data;
 
@@ -57,7 +60,7 @@ static void make(struct bench *bench) {
         *bench = (struct bench){ .directory = harness_make_directory() };
         bench->path = text_format("%s/control.sock", bench->directory);
         assert_int_equal(loop_new(&bench->loop), 0);
-        const struct control_context context = { bench->loop, bench->path, on_arrived, on_message, bench };
+        const struct control_context context = { bench->loop, bench->path, on_arrived, on_message, on_drained, bench };
         assert_int_equal(control_new(&bench->control, &context, &error), 0);
 }
 
@@ -281,7 +284,7 @@ static void test_stale_socket(void **state) {
         struct stat st;
 
         make(&bench);
-        const struct control_context context = { bench.loop, bench.path, on_arrived, on_message, &bench };
+        const struct control_context context = { bench.loop, bench.path, on_arrived, on_message, on_drained, &bench };
         assert_int_equal(control_new(&successor, &context, NULL), 0);
         control_free(successor);
         assert_int_equal(stat(bench.path, &st), -1);

@@ -349,22 +349,39 @@ static void test_no_reader(void **state) {
         end(&bench);
 }
 
-static void count_handle(uint64_t lease, uint32_t uid, uint32_t pid, const char *program, int socket, void *data) {
+struct telling {
+        uint64_t sum;
+        int room; /* how many more are taken */
+};
+
+static bool count_handle(uint64_t lease, uint32_t uid, uint32_t pid, const char *program, int socket, void *data) {
+        struct telling *telling = data;
+
         assert_int_equal(uid, 1000);
         assert_int_equal(pid, 4711);
         assert_string_equal(program, "test");
         assert_true(fcntl(socket, F_GETFD) >= 0);
-        *(uint64_t *)data += lease;
+        telling->sum += lease;
+        return --telling->room > 0;
 }
 
-static void test_each_handle(void **state) {
+/* A broker that takes little at a time is told of each handle once, and one that gave a handle knows it. */
+static void test_telling(void **state) {
         struct bench bench;
-        uint64_t sum = 0;
+        struct telling telling = { .room = 2 };
 
         make(&bench, NULL);
         struct wire *clients[] = { add(&bench, 1), add(&bench, 10), add(&bench, 10) };
-        leases_each_handle(bench.leases, count_handle, &sum);
-        assert_int_equal(sum, 21);
+        assert_true(leases_tell(bench.leases, count_handle, &telling));
+        assert_int_equal(telling.sum, 0);
+
+        leases_forget_broker(bench.leases);
+        assert_false(leases_tell(bench.leases, count_handle, &telling));
+        telling.room = 100;
+        assert_true(leases_tell(bench.leases, count_handle, &telling));
+        assert_int_equal(telling.sum, 21);
+        assert_true(leases_tell(bench.leases, count_handle, &telling));
+        assert_int_equal(telling.sum, 21);
         for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
                 wire_free(clients[i]);
         end(&bench);
@@ -373,4 +390,4 @@ static void test_each_handle(void **state) {
 HARNESS_MAIN(cmocka_unit_test(test_start_stop), cmocka_unit_test(test_errors), cmocka_unit_test(test_long_command),
              cmocka_unit_test(test_fds_with_a_request), cmocka_unit_test(test_endless_line),
              cmocka_unit_test(test_last_handle), cmocka_unit_test(test_ended_by_the_broker),
-             cmocka_unit_test(test_no_reader), cmocka_unit_test(test_each_handle))
+             cmocka_unit_test(test_no_reader), cmocka_unit_test(test_telling))

@@ -141,7 +141,6 @@ static void test_addresses_and_routes(void **state) {
 /* A socket goes on to serve the namespace in which it was made. */
 static void test_two_namespaces(void **state) {
         struct links *host = make();
-        _cleanup_fd_ int host_namespace = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
         struct links *inner = make();
         _cleanup_fd_ int namespace = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
         struct error error = ERROR_INIT;

@@ -1,0 +1,196 @@
+/* berth vm events: what happens to VMs, as it happens. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "base/text.h"
+#include "cli/command.h"
+#include "cli/vm-channel.h"
+#include "cli/vm-request.h"
+#include "cli/vm-view.h"
+
+#define STREAMS_MAX 256
+
+/* The events of one VM. */
+struct stream {
+        const char *name; /* borrowed */
+        struct vm_channel *channel; /* NULL once it has ended */
+};
+
+struct streams {
+        struct stream *streams;
+        size_t n, n_open;
+        bool json;
+};
+
+static void streams_deinit(struct streams *streams) {
+        for (size_t i = 0; i < streams->n; i++)
+                vm_channel_free(streams->streams[i].channel);
+        free(streams->streams);
+}
+
+/* "2024-05-01 13:05:09 web phase running: message" */
+static void print_text(const char *name, const json_t *event) {
+        static const char *const shown[] = { "phase", "step", "stage", "reason", "message" };
+        const json_t *end = json_object_get(event, "end");
+        char line[VM_VIEW_LINE_SIZE], time[VIEW_TEXT_SIZE];
+        const char *separator = " ";
+
+        printf("%s  %-12s %s", vm_view_time(view_integer(event, "at"), time), name, view_string(event, "event"));
+        for (size_t i = 0; i < ARRAY_SIZE(shown); i++) {
+                const char *value = view_string(event, shown[i]);
+
+                if (!value[0])
+                        continue;
+                /* What the guest chose must not drive the terminal. */
+                printf("%s", separator);
+                for (; *value; value++)
+                        putchar((unsigned char)*value < ' ' ? '?' : *value);
+                separator = ": ";
+        }
+        if (json_is_object(end))
+                printf("%s%s", separator, vm_view_end(end, line));
+        putchar('\n');
+}
+
+static int print_event(const struct streams *streams, const char *name, json_t *event) {
+        _cleanup_free_ char *text = NULL;
+
+        if (streams->json) {
+                if (json_object_set_new(event, "name", json_string(name)) < 0)
+                        return -ENOMEM;
+                text = json_dumps(event, JSON_COMPACT);
+                if (!text)
+                        return -ENOMEM;
+                puts(text);
+        } else {
+                print_text(name, event);
+        }
+        return fflush(stdout) == 0 ? 0 : -errno;
+}
+
+/* Prints what one has. 0 or -errno of our own. */
+static int drain(struct streams *streams, struct stream *stream) {
+        for (;;) {
+                json_auto_t *event = NULL;
+                int r = vm_channel_next(stream->channel, &event);
+
+                if (r == 0)
+                        return 0;
+                if (r == -EPROTO)
+                        continue;
+                if (r < 0) {
+                        stream->channel = vm_channel_free(stream->channel);
+                        streams->n_open--;
+                        return 0;
+                }
+                r = print_event(streams, stream->name, event);
+                if (r < 0)
+                        return r;
+        }
+}
+
+static int follow(struct streams *streams) {
+        struct pollfd pollfds[STREAMS_MAX];
+
+        while (streams->n_open > 0) {
+                for (size_t i = 0; i < streams->n; i++) {
+                        const struct vm_channel *channel = streams->streams[i].channel;
+
+                        pollfds[i] = (struct pollfd){ .fd = channel ? vm_channel_fd(channel) : -1, .events = POLLIN };
+                }
+                if (poll(pollfds, streams->n, -1) < 0 && errno != EINTR)
+                        return -errno;
+                for (size_t i = 0; i < streams->n; i++) {
+                        int r = streams->streams[i].channel ? drain(streams, &streams->streams[i]) : 0;
+
+                        if (r < 0)
+                                return r;
+                }
+        }
+        return 0;
+}
+
+static int open_stream(struct streams *streams, const char *config, const char *name) {
+        _cleanup_free_ char *directory = text_format("%s/vms/%s", config, name);
+        json_auto_t *request = json_pack("{s:s}", "method", "events");
+        struct stream *stream = &streams->streams[streams->n];
+        int r;
+
+        if (!directory || !request)
+                return -ENOMEM;
+        r = vm_channel_open(&stream->channel, directory, request);
+        if (r < 0)
+                return r;
+        stream->name = name;
+        streams->n++;
+        streams->n_open++;
+        return 0;
+}
+
+/* Of one VM, which must run. */
+static int follow_one(struct session *session, struct streams *streams, const char *name) {
+        _cleanup_(vm_deinit) struct vm vm = { 0 };
+        int r;
+
+        r = vm_find(session, name, &vm);
+        if (r < 0)
+                return r;
+        r = open_stream(streams, vm.config, vm.name);
+        if (r < 0)
+                return vm_request_failed(session, &vm, r);
+        r = follow(streams);
+        return r < 0 ? error_errno(&session->error, r, "cannot follow the events") : STATUS_OK;
+}
+
+/* Of all that run now. */
+static int follow_all(struct session *session, struct streams *streams) {
+        _cleanup_(vm_names_freep) char **names = NULL;
+        _cleanup_free_ char *config = NULL;
+        size_t n = 0;
+        int r;
+
+        r = vm_config_directory(session, &config);
+        if (r == 0)
+                r = vm_names(config, &names, &n, &session->error);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n && streams->n < STREAMS_MAX; i++)
+                if (open_stream(streams, config, names[i]) == -ENOMEM)
+                        return error_set(&session->error, -ENOMEM, "out of memory");
+        if (streams->n == 0)
+                return error_set(&session->error, -ENOENT, "no VM is running\n`berth vm start NAME` starts one");
+        r = follow(streams);
+        return r < 0 ? error_errno(&session->error, r, "cannot follow the events") : STATUS_OK;
+}
+
+static int run_vm_events(struct session *session, const struct arguments *arguments) {
+        _cleanup_(streams_deinit) struct streams streams = {
+                .streams = calloc(STREAMS_MAX, sizeof(*streams.streams)),
+                .json = arguments_has(arguments, "json"),
+        };
+
+        if (!streams.streams)
+                return error_set(&session->error, -ENOMEM, "out of memory");
+        return arguments->n_operands > 0 ? follow_one(session, &streams, arguments->operands[0])
+                                         : follow_all(session, &streams);
+}
+
+static const struct option_spec options[] = {
+        { "json", NULL, "A JSON object per line, for programs." },
+};
+
+const struct command command_vm_events = {
+        .name = "vm events",
+        .operands = "[NAME]",
+        .max_operands = 1,
+        .summary = "Tell what happens to VMs",
+        .help = "Tells what happens to a VM, or to all that run now, beginning with the phase that each\n"
+                "is in, until the last of them has ended.",
+        .options = options,
+        .n_options = ARRAY_SIZE(options),
+        .failure = STATUS_FAILED,
+        .run = run_vm_events,
+};

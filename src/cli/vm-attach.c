@@ -1,0 +1,223 @@
+/* Attachment: a VM's console on our own terminal. */
+#include "cli/vm-attach.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/memory.h"
+#include "cli/terminal.h"
+#include "cli/vm-channel.h"
+#include "cli/vm-state.h"
+
+#define ESCAPE '\x1d' /* Ctrl-] */
+#define CHUNK 4096
+#define RETRY_MS 200 /* between attempts to connect */
+
+struct attachment {
+        const struct vm *vm;
+        struct terminal terminal;
+        int console; /* -1 while there is none */
+        int signals;
+        sigset_t mask_before;
+        bool interactive; /* standard input is a terminal */
+        bool input_ended;
+        bool told; /* that the vmhost is gone */
+        char typed[CHUNK]; /* what the console did not take yet */
+        size_t n_typed;
+};
+
+static void attachment_deinit(struct attachment *a) {
+        terminal_leave(&a->terminal);
+        fd_close(a->console);
+        if (a->signals >= 0) {
+                fd_close(a->signals);
+                sigprocmask(SIG_SETMASK, &a->mask_before, NULL);
+        }
+}
+
+/* Signals that end us, or stop us for a while, find the terminal in order. */
+static int take_signals(struct attachment *a, struct error *error) {
+        static const int wanted[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP };
+        sigset_t mask;
+
+        sigemptyset(&mask);
+        for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+                sigaddset(&mask, wanted[i]);
+        if (sigprocmask(SIG_BLOCK, &mask, &a->mask_before) < 0)
+                return error_errno(error, -errno, "cannot block signals");
+        a->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+        if (a->signals < 0) {
+                int r = error_errno(error, -errno, "cannot watch signals");
+
+                sigprocmask(SIG_SETMASK, &a->mask_before, NULL);
+                return r;
+        }
+        return 0;
+}
+
+static int write_all(int fd, const char *data, size_t size) {
+        while (size > 0) {
+                ssize_t n = write(fd, data, size);
+
+                if (n < 0 && errno == EAGAIN) {
+                        /* Somebody else made our output non-blocking. */
+                        if (poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, -1) < 0 && errno != EINTR)
+                                return -errno;
+                        continue;
+                }
+                if (n < 0 && errno != EINTR)
+                        return -errno;
+                if (n > 0) {
+                        data += n;
+                        size -= (size_t)n;
+                }
+        }
+        return 0;
+}
+
+static void tell(struct attachment *a, const char *text) {
+        const char *end = a->interactive ? "\r\n" : "\n";
+
+        fprintf(stderr, "%s[berth: %s]%s", end, text, end);
+}
+
+/* 1 when there is a console to read, 0 when it is to be tried again, -EPIPE when nothing runs. */
+static int find_console(struct attachment *a) {
+        enum vm_presence presence = vm_presence(a->vm->directory);
+
+        if (presence == VM_PRESENCE_NONE)
+                return -EPIPE;
+        if (presence == VM_PRESENCE_ORPHAN && !a->told) {
+                tell(a, "the VM runs on without its vmhost; `berth vm start` gives it a new one");
+                a->told = true;
+        }
+        a->console = vm_connect(a->vm->directory, VM_CONSOLE_SOCKET);
+        if (a->console < 0)
+                return 0;
+        a->told = false;
+        return 1;
+}
+
+/* What the VM printed. 0 or -errno of our own output. */
+static int take_output(struct attachment *a) {
+        char data[CHUNK];
+        ssize_t n = recv(a->console, data, sizeof(data), MSG_DONTWAIT);
+
+        if (n > 0)
+                return write_all(STDOUT_FILENO, data, (size_t)n);
+        if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+                a->console = fd_close(a->console);
+                a->n_typed = 0;
+        }
+        return 0;
+}
+
+/* Sends what was typed, as far as the console takes it. */
+static void flush_typed(struct attachment *a) {
+        ssize_t n = send(a->console, a->typed, a->n_typed, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (n > 0) {
+                a->n_typed -= (size_t)n;
+                memmove(a->typed, a->typed + n, a->n_typed);
+        }
+}
+
+/* True: the escape was typed; what came before it has been sent. */
+static bool take_input(struct attachment *a) {
+        char *escape;
+        ssize_t n = read(STDIN_FILENO, a->typed, sizeof(a->typed));
+
+        if (n <= 0) {
+                a->input_ended = n == 0 || (errno != EINTR && errno != EAGAIN);
+                return false;
+        }
+        a->n_typed = (size_t)n;
+        escape = a->interactive ? memchr(a->typed, ESCAPE, a->n_typed) : NULL;
+        if (escape)
+                a->n_typed = (size_t)(escape - a->typed);
+        /* Without a console it is typed into the void. */
+        if (a->console >= 0)
+                flush_typed(a);
+        else
+                a->n_typed = 0;
+        return escape;
+}
+
+/* The signal that asks us to end, 0 for none, or -errno. */
+static int take_signal(struct attachment *a, struct error *error) {
+        struct signalfd_siginfo info;
+
+        if (read(a->signals, &info, sizeof(info)) != sizeof(info))
+                return 0;
+        if (info.ssi_signo != SIGTSTP)
+                return (int)info.ssi_signo;
+        terminal_leave(&a->terminal);
+        raise(SIGSTOP);
+        return a->interactive ? terminal_enter(&a->terminal, STDIN_FILENO, error) : 0;
+}
+
+static int attach(struct attachment *a, int *ret_signal, struct error *error) {
+        for (;;) {
+                bool listen = !a->input_ended && a->n_typed == 0;
+                struct pollfd pollfds[3] = {
+                        { .fd = a->signals, .events = POLLIN },
+                        { .fd = listen ? STDIN_FILENO : -1, .events = POLLIN },
+                        { .fd = -1, .events = (short)(POLLIN | (a->n_typed > 0 ? POLLOUT : 0)) },
+                };
+                int r = 0;
+
+                if (a->console < 0)
+                        r = find_console(a);
+                if (r == -EPIPE)
+                        return VM_ATTACH_ENDED;
+                pollfds[2].fd = a->console;
+                if (poll(pollfds, 3, a->console < 0 ? RETRY_MS : -1) < 0 && errno != EINTR)
+                        return error_errno(error, -errno, "cannot wait for the console");
+
+                if (pollfds[0].revents) {
+                        r = take_signal(a, error);
+                        if (r < 0)
+                                return r;
+                        if (r > 0) {
+                                *ret_signal = r;
+                                return VM_ATTACH_SIGNALLED;
+                        }
+                }
+                if (pollfds[2].revents & POLLOUT)
+                        flush_typed(a);
+                if (pollfds[2].revents & ~POLLOUT) {
+                        r = take_output(a);
+                        if (r < 0)
+                                return error_errno(error, r, "cannot write the console's output");
+                }
+                if (pollfds[1].revents && take_input(a))
+                        return VM_ATTACH_DETACHED;
+        }
+}
+
+int vm_attach(const struct vm *vm, int *ret_signal, struct error *error) {
+        _cleanup_(attachment_deinit) struct attachment a = {
+                .vm = vm, .terminal = TERMINAL_INIT, .console = -1, .signals = -1,
+                .interactive = isatty(STDIN_FILENO),
+        };
+        int r;
+
+        r = take_signals(&a, error);
+        if (r < 0)
+                return r;
+        if (a.interactive) {
+                r = terminal_enter(&a.terminal, STDIN_FILENO, error);
+                if (r < 0)
+                        return r;
+        }
+        fflush(stdout);
+        return attach(&a, ret_signal, error);
+}

@@ -1,0 +1,116 @@
+/* Creation: making a VM's directory, and taking it away. */
+#include "cli/vm-creation.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "cli/vm-state.h"
+
+static int out_of_memory(struct error *error) {
+        return error_set(error, -ENOMEM, "out of memory");
+}
+
+static int exists(const struct vm *vm, struct error *error) {
+        return error_set(error, -EEXIST,
+                         "VM %s exists already\n"
+                         "`berth vm rm %s` removes it, with its disk",
+                         vm->name, vm->name);
+}
+
+static int write_configuration(const char *directory, const struct vm_configuration *configuration,
+                               struct error *error) {
+        _cleanup_free_ char *path = text_format("%s/" VM_CONFIGURATION, directory), *line = NULL;
+        _cleanup_free_ char *text = json_dumps(configuration->file, JSON_INDENT(2));
+
+        if (!path || !text)
+                return out_of_memory(error);
+        line = text_format("%s\n", text);
+        /* Durable, with the directory's other files: what create has told of is there after a power cut. */
+        return line ? file_write(path, line, strlen(line), 0600, true, error) : out_of_memory(error);
+}
+
+static int write_identities(const char *directory, const struct words *identities, struct error *error) {
+        _cleanup_free_ char *path = text_format("%s/" VM_IDENTITIES, directory), *text = strdup("");
+
+        for (size_t i = 0; i < identities->n_words && text; i++) {
+                char *longer = text_format("%s%s\n", text, identities->words[i]);
+
+                free(text);
+                text = longer;
+        }
+        if (!path || !text)
+                return out_of_memory(error);
+        return text[0] ? file_write(path, text, strlen(text), 0600, false, error) : 0;
+}
+
+static int fill(const char *directory, const struct vm_configuration *configuration, struct error *error) {
+        _cleanup_free_ char *disk = text_format("%s/" VM_DISK, directory);
+        const struct vm_image *image = configuration->image.path ? &configuration->image : NULL;
+        int r = 0;
+
+        if (!disk)
+                return out_of_memory(error);
+        if (image || configuration->disk_size_gib > 0)
+                r = vm_image_make_disk(disk, image, configuration->disk_size_gib, error);
+        if (r == 0)
+                r = write_identities(directory, &configuration->identities, error);
+        if (r == 0)
+                r = write_configuration(directory, configuration, error);
+        return r;
+}
+
+int vm_create(const struct vm *vm, const struct vm_configuration *configuration, struct error *error) {
+        _cleanup_free_ char *parent = text_format("%s/vms", vm->config);
+        _cleanup_free_ char *temporary = text_format("%s/vms/.%s.XXXXXX", vm->config, vm->name);
+        int r;
+
+        if (!parent || !temporary)
+                return out_of_memory(error);
+        if (access(vm->directory, F_OK) == 0)
+                return exists(vm, error);
+        r = file_make_directory(parent, 0700, error);
+        if (r < 0)
+                return r;
+        if (!mkdtemp(temporary))
+                return error_errno(error, -errno, "cannot create a directory in %s", parent);
+        r = fill(temporary, configuration, error);
+        /* Over a directory that is not empty, as each VM's is, rename fails: of two that make the same VM at
+         * once only one succeeds. */
+        if (r == 0 && rename(temporary, vm->directory) < 0)
+                r = errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR
+                            ? exists(vm, error)
+                            : error_errno(error, -errno, "cannot create %s", vm->directory);
+        if (r < 0)
+                file_remove_tree(temporary, NULL);
+        return r;
+}
+
+int vm_remove(const struct vm *vm, struct error *error) {
+        _cleanup_free_ char *lock = vm_path(vm, VM_LOCK);
+        _cleanup_free_ char *temporary = text_format("%s/vms/.%s.XXXXXX", vm->config, vm->name);
+        _cleanup_fd_ int fd = -1;
+        int r;
+
+        if (!lock || !temporary)
+                return out_of_memory(error);
+        fd = file_lock(lock, false, error);
+        if (fd == -EWOULDBLOCK)
+                return error_set(error, -EBUSY, "VM %s is in the hands of its vmhost", vm->name);
+        if (fd < 0)
+                return fd;
+        if (vm_presence(vm->directory) != VM_PRESENCE_NONE)
+                return error_set(error, -EBUSY, "VM %s runs", vm->name);
+
+        /* Out of sight as a whole first: a removal that is interrupted leaves no half VM. */
+        if (!mkdtemp(temporary) || rename(vm->directory, temporary) < 0)
+                return error_errno(error, -errno, "cannot remove %s", vm->directory);
+        r = file_remove_tree(temporary, error);
+        return r;
+}

@@ -1,0 +1,177 @@
+/* VM directories: where VMs are on disk, and which one a name means. */
+#include "cli/vm-directory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "base/place.h"
+#include "base/text.h"
+#include "cli/arguments.h"
+
+int vm_config_directory(struct session *session, char **ret) {
+        _cleanup_(place_deinit) struct place place = { 0 };
+        const char *chosen = getenv("BERTH_CONFIG_DIR");
+        int r;
+
+        if (chosen && chosen[0]) {
+                /* vmhost gets it as an argument and works in another directory. */
+                *ret = realpath(chosen, NULL);
+                if (!*ret && errno == ENOENT && chosen[0] == '/')
+                        *ret = strdup(chosen);
+                if (!*ret)
+                        return error_errno(&session->error, -errno, "BERTH_CONFIG_DIR=%s", chosen);
+                return 0;
+        }
+        r = place_init(&place, session->system || geteuid() == 0, &session->error);
+        if (r < 0)
+                return r;
+        *ret = steal_ptr(place.state);
+        return 0;
+}
+
+static int fill(struct session *session, const char *name, struct vm *ret) {
+        _cleanup_(vm_deinit) struct vm vm = { 0 };
+        int r;
+
+        r = vm_config_directory(session, &vm.config);
+        if (r < 0)
+                return r;
+        vm.name = strdup(name);
+        vm.directory = text_format("%s/vms/%s", vm.config, name);
+        if (!vm.name || !vm.directory)
+                return error_set(&session->error, -ENOMEM, "out of memory");
+        *ret = vm;
+        vm = (struct vm){ 0 };
+        return 0;
+}
+
+/* The text for a VM that is not there, with the name that was probably meant. */
+static int unknown(struct session *session, const struct vm *vm) {
+        _cleanup_(vm_names_freep) char **names = NULL;
+        const char *nearest = NULL;
+        size_t n = 0;
+
+        if (vm_names(vm->config, &names, &n, NULL) == 0 && n > 0)
+                nearest = arguments_nearest(vm->name, (const char *const *)names, n);
+        if (nearest)
+                return error_set(&session->error, -ENOENT, "there is no VM %s; did you mean %s?", vm->name,
+                                 nearest);
+        return error_set(&session->error, -ENOENT,
+                         "there is no VM %s in %s/vms\n"
+                         "`berth vm ls` lists the VMs there are, `berth vm create` makes one",
+                         vm->name, vm->config);
+}
+
+int vm_find(struct session *session, const char *name, struct vm *ret) {
+        _cleanup_(vm_deinit) struct vm vm = { 0 };
+        int r;
+
+        if (!text_is_name(name))
+                return session_misused(session, "\"%s\" is no name of a VM", name);
+        r = fill(session, name, &vm);
+        if (r < 0)
+                return r;
+        if (access(vm.directory, F_OK) < 0) {
+                if (errno == ENOENT)
+                        return unknown(session, &vm);
+                return error_errno(&session->error, -errno, "cannot look at %s", vm.directory);
+        }
+        *ret = vm;
+        vm = (struct vm){ 0 };
+        return 0;
+}
+
+int vm_plan(struct session *session, const char *name, struct vm *ret) {
+        if (!text_is_label(name))
+                return session_misused(session,
+                                       "\"%s\" cannot be a VM's name: 1 to 63 letters, digits and hyphens, "
+                                       "no hyphen at either end, for it is its name in DNS too",
+                                       name);
+        return fill(session, name, ret);
+}
+
+void vm_deinit(struct vm *vm) {
+        free(vm->config);
+        free(vm->name);
+        free(vm->directory);
+        *vm = (struct vm){ 0 };
+}
+
+char *vm_path(const struct vm *vm, const char *file) {
+        return text_format("%s/%s", vm->directory, file);
+}
+
+static int compare(const void *a, const void *b) {
+        return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* A VM's directory by the files that only one has; it may lack its configuration when another program's
+ * daemon made it. */
+static bool is_vm(const char *config, const char *name) {
+        static const char *const files[] = { VM_CONFIGURATION, VM_STATE, VM_CONTROL_SOCKET };
+
+        for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+                _cleanup_free_ char *path = text_format("%s/vms/%s/%s", config, name, files[i]);
+
+                if (path && access(path, F_OK) == 0)
+                        return true;
+        }
+        return false;
+}
+
+static int collect(DIR *directory, const char *config, char ***names, size_t *n) {
+        for (struct dirent *entry; (entry = readdir(directory));) {
+                char **grown;
+
+                /* A name that is none has a '.' in front: a VM that is being made, or removed. */
+                if (!text_is_name(entry->d_name) || !is_vm(config, entry->d_name))
+                        continue;
+                grown = realloc(*names, (*n + 2) * sizeof(*grown));
+                if (!grown)
+                        return -ENOMEM;
+                *names = grown;
+                grown[*n] = strdup(entry->d_name);
+                if (!grown[*n])
+                        return -ENOMEM;
+                grown[++*n] = NULL;
+        }
+        return 0;
+}
+
+int vm_names(const char *config, char ***ret, size_t *ret_n, struct error *error) {
+        _cleanup_free_ char *path = text_format("%s/vms", config);
+        _cleanup_(vm_names_freep) char **names = calloc(1, sizeof(*names));
+        DIR *directory;
+        size_t n = 0;
+        int r = 0;
+
+        if (!path || !names)
+                return error_set(error, -ENOMEM, "out of memory");
+        directory = opendir(path);
+        if (!directory && errno != ENOENT)
+                return error_errno(error, -errno, "cannot read %s", path);
+        if (directory) {
+                r = collect(directory, config, &names, &n);
+                closedir(directory);
+        }
+        if (r < 0)
+                return error_set(error, r, "out of memory");
+        qsort(names, n, sizeof(*names), compare);
+        *ret = steal_ptr(names);
+        *ret_n = n;
+        return 0;
+}
+
+void vm_names_free(char **names) {
+        for (char **name = names; name && *name; name++)
+                free(*name);
+        free(names);
+}
+
+void vm_names_freep(char ***names) {
+        vm_names_free(*names);
+}

@@ -1,0 +1,69 @@
+/* Launch: starting a VM's vmhost. */
+#include "cli/vm-launch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/process.h"
+#include "base/text.h"
+#include "cli/vm-state.h"
+#include "config.h"
+
+static char *find_vmhost(void) {
+        const char *chosen = getenv("BERTH_VMHOST");
+        _cleanup_free_ char *own = process_own_directory();
+        _cleanup_free_ char *in_build = own ? text_format("%s/../vmhost", own) : NULL;
+        char *found;
+
+        if (chosen && chosen[0])
+                return strdup(chosen);
+        found = own ? process_find_program("vmhost", own) : NULL;
+        if (!found && in_build)
+                found = process_find_program("vmhost", in_build);
+        if (!found)
+                found = process_find_program("vmhost", BERTH_BINDIR);
+        return found ? found : process_find_program("vmhost", NULL);
+}
+
+int vm_launch(struct session *session, const struct vm *vm, struct program *ret) {
+        _cleanup_free_ char *vmhost = find_vmhost();
+        const char *argv[] = { vmhost, "--name", vm->name, "--backend", "qemu", "--config-dir", vm->config, NULL };
+
+        if (!vmhost)
+                return error_set(&session->error, -ENOENT,
+                                 "vmhost, which runs VMs, is not installed\n"
+                                 "it belongs beside berth, or in " BERTH_BINDIR "; BERTH_VMHOST names another");
+        return program_start(ret, argv, &session->error);
+}
+
+int vm_launch_finish(struct session *session, const struct vm *vm, struct program *program) {
+        int status = program_wait(program);
+        _cleanup_free_ char *line = program_reason(program);
+        const char *reason = line ? line : "";
+
+        /* It says who speaks; here that is clear. */
+        if (text_starts_with(reason, "vmhost: "))
+                reason += strlen("vmhost: ");
+        if (status < 0)
+                return error_errno(&session->error, status, "cannot wait for vmhost");
+        if (status == 0)
+                return 0;
+        if (reason[0])
+                return error_set(&session->error, -EIO, "VM %s did not start: %s", vm->name, reason);
+        return error_set(&session->error, -EIO,
+                         "VM %s did not start: its vmhost ended without a word\n"
+                         "%s/" VM_LOG " may say more",
+                         vm->name, vm->directory);
+}
+
+int vm_adopt(struct session *session, const struct vm *vm) {
+        _cleanup_(program_deinit) struct program program = PROGRAM_INIT;
+        int r;
+
+        if (vm_presence(vm->directory) != VM_PRESENCE_ORPHAN)
+                return 0;
+        r = vm_launch(session, vm, &program);
+        return r < 0 ? r : vm_launch_finish(session, vm, &program);
+}

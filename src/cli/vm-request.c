@@ -1,0 +1,59 @@
+/* Requests: asking one VM's vmhost, with texts for people when it cannot be asked. */
+#include "cli/vm-request.h"
+
+#include <errno.h>
+
+#include "cli/view.h"
+#include "cli/vm-channel.h"
+#include "cli/vm-state.h"
+
+int vm_not_running(struct session *session, const struct vm *vm) {
+        if (vm_presence(vm->directory) == VM_PRESENCE_ORPHAN)
+                return error_set(&session->error, -EHOSTDOWN,
+                                 "VM %s runs, but its vmhost was killed\n"
+                                 "`berth vm start %s` gives it a new one, and does not disturb it",
+                                 vm->name, vm->name);
+        return error_set(&session->error, -EHOSTDOWN,
+                         "VM %s is not running\n"
+                         "`berth vm start %s` starts it; `berth vm show %s` tells how it ended last",
+                         vm->name, vm->name, vm->name);
+}
+
+int vm_request_failed(struct session *session, const struct vm *vm, int code) {
+        switch (code) {
+        case -ENOENT:
+        case -ECONNREFUSED:
+        case -EPIPE:
+                return vm_not_running(session, vm);
+        case -ETIMEDOUT:
+        case -EAGAIN:
+                return error_set(&session->error, -ETIMEDOUT,
+                                 "the vmhost of %s does not answer\n"
+                                 "%s/" VM_LOG " may say why; killed, it leaves the VM running, and `berth vm "
+                                 "start %s` starts another",
+                                 vm->name, vm->directory, vm->name);
+        case -EPROTO:
+                return error_set(&session->error, code, "what answers at %s/" VM_CONTROL_SOCKET " is no vmhost",
+                                 vm->directory);
+        default:
+                return error_errno(&session->error, code, "cannot talk to the vmhost of %s", vm->name);
+        }
+}
+
+int vm_request(struct session *session, const struct vm *vm, const char *method, json_t *consume_members,
+               json_t **ret) {
+        json_auto_t *request = json_pack("{s:s}", "method", method), *members = consume_members, *reply = NULL;
+        const char *text;
+        int r;
+
+        if (!request || (members && json_object_update(request, members) < 0))
+                return error_set(&session->error, -ENOMEM, "out of memory");
+        r = vm_channel_ask(vm->directory, request, VM_REQUEST_TIMEOUT_MS, &reply);
+        if (r < 0)
+                return vm_request_failed(session, vm, r);
+        text = view_string(reply, "error");
+        if (text[0])
+                return error_set(&session->error, -EAGAIN, "%s: %s", vm->name, text);
+        *ret = json_incref(reply);
+        return 0;
+}

@@ -1,0 +1,66 @@
+/* State: what a VM's state.json says, for when there is no vmhost to ask. */
+#include "cli/vm-state.h"
+
+#include <errno.h>
+#include <limits.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/process.h"
+#include "base/text.h"
+#include "cli/view.h"
+#include "cli/vm-channel.h"
+
+#define STATE_MAX (1024 * 1024)
+
+int vm_state_load(const char *directory, json_t **ret, struct error *error) {
+        _cleanup_free_ char *path = text_format("%s/" VM_STATE, directory), *text = NULL;
+        json_error_t problem;
+        json_t *state;
+        size_t size;
+        int r;
+
+        if (!path)
+                return error_set(error, -ENOMEM, "out of memory");
+        r = file_read(path, STATE_MAX, &text, &size, error);
+        if (r == -ENOENT) {
+                *ret = NULL;
+                return 0;
+        }
+        if (r < 0)
+                return r;
+        state = json_loadb(text, size, 0, &problem);
+        if (!json_is_object(state)) {
+                json_decref(state);
+                return error_set(error, -EPROTO, "%s:%d: %s", path, problem.line,
+                                 state ? "no object" : problem.text);
+        }
+        *ret = state;
+        return 0;
+}
+
+bool vm_state_runs(const json_t *state) {
+        const json_t *run = json_object_get(state, "run");
+        int64_t pid = view_integer(run, "pid");
+        uint64_t start_time;
+        char boot_id[37];
+
+        if (pid <= 0 || pid > INT_MAX || process_boot_id(boot_id) < 0 ||
+            !text_equal(view_string(run, "boot_id"), boot_id))
+                return false;
+        return process_start_time((pid_t)pid, &start_time) == 0 &&
+               start_time == (uint64_t)view_integer(run, "start_time");
+}
+
+enum vm_presence vm_presence(const char *directory) {
+        _cleanup_fd_ int fd = vm_connect(directory, VM_CONTROL_SOCKET);
+        json_auto_t *state = NULL;
+
+        /* A full queue is somebody's too. */
+        if (fd >= 0 || fd == -EAGAIN)
+                return VM_PRESENCE_HOSTED;
+        if (vm_state_load(directory, &state, NULL) == 0 && vm_state_runs(state))
+                return VM_PRESENCE_ORPHAN;
+        return VM_PRESENCE_NONE;
+}

@@ -1,0 +1,297 @@
+#include "vmhost/guest.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "vmhost/monitor.h"
+#include "vmhost/qemu.h"
+#include "vmhost/space.h"
+
+enum agent_state { AGENT_UNKNOWN, AGENT_ABSENT, AGENT_PRESENT };
+
+struct guest {
+        struct monitor *monitor;
+        struct space *space;
+        struct source *boot; /* ends the patience with a guest that has no agent */
+        const struct guest_handlers *handlers;
+        void *data;
+        bool ready, booted, panicked, watchdog;
+        bool paused; /* by a command */
+        bool no_space; /* why it is in IO_ERROR */
+        enum agent_state agent;
+        char *shutdown_reason;
+        uint64_t resets;
+};
+
+static void set_phase(struct guest *guest, enum phase phase, const char *message) {
+        guest->handlers->on_phase(phase, message, guest->data);
+}
+
+static void emit(struct guest *guest, const char *event, json_t *details) {
+        guest->handlers->on_event(event, details ? json_incref(details) : NULL, guest->data);
+}
+
+static void set_booted(struct guest *guest, const char *how) {
+        source_disarm(guest->boot);
+        if (guest->booted)
+                return;
+        guest->booted = true;
+        log_info("the guest has booted: %s", how);
+        monitor_ask(guest->monitor); /* whether it runs at all */
+}
+
+static int on_boot_patience(struct source *source, void *data) {
+        set_booted(data, "it had the time to");
+        return 0;
+}
+
+/* ---- Disks without room ---- */
+
+static void set_io_error(struct guest *guest) {
+        char room[160], message[240];
+
+        if (!guest->no_space) {
+                set_phase(guest, PHASE_IO_ERROR, "a disk failed: see to it, then let the VM go on");
+                return;
+        }
+        space_describe(guest->space, room, sizeof(room));
+        snprintf(message, sizeof(message), "the disk is full (%s): it goes on when there is room", room);
+        set_phase(guest, PHASE_IO_ERROR, message);
+        space_wait(guest->space);
+}
+
+static void on_disks(const char *status, void *data) {
+        struct guest *guest = data;
+
+        if (!status || text_equal(status, "ok"))
+                return;
+        guest->no_space = text_equal(status, "nospace");
+        set_io_error(guest);
+}
+
+static void on_space(void *data) {
+        struct guest *guest = data;
+
+        log_info("there is room on the disk again: the VM goes on");
+        if (monitor_unresponsive_since(guest->monitor) || monitor_execute(guest->monitor, "cont") < 0)
+                space_wait(guest->space);
+}
+
+/* ---- What the monitor says ---- */
+
+static void on_status(const char *status, void *data) {
+        struct guest *guest = data;
+
+        guest->handlers->on_alive(guest->data);
+        guest->paused = text_equal(status, "paused");
+        if (!text_equal(status, "io-error"))
+                space_stop_waiting(guest->space);
+
+        if (text_equal(status, "running")) {
+                guest->no_space = false;
+                set_phase(guest, guest->booted ? PHASE_RUNNING : PHASE_BOOTING, "");
+        } else if (text_equal(status, "io-error")) {
+                if (guest->no_space)
+                        set_io_error(guest);
+                else if (monitor_ask_disks(guest->monitor, on_disks) < 0)
+                        set_phase(guest, PHASE_IO_ERROR, "a disk failed");
+        } else if (text_equal(status, "guest-panicked")) {
+                set_phase(guest, PHASE_PAUSED, "the guest's kernel panicked");
+        } else if (text_equal(status, "internal-error")) {
+                set_phase(guest, PHASE_PAUSED, "QEMU met an internal error: the guest cannot go on");
+        } else if (text_equal(status, "watchdog")) {
+                set_phase(guest, PHASE_PAUSED, "the guest's watchdog paused it");
+        } else if (text_equal(status, "suspended")) {
+                set_phase(guest, PHASE_PAUSED, "the guest sleeps");
+        } else if (!text_equal(status, "shutdown")) {
+                set_phase(guest, PHASE_PAUSED, guest->paused ? "paused by a command" : status);
+        }
+}
+
+static void on_ready(void *data) {
+        struct guest *guest = data;
+
+        guest->ready = true;
+        if (!guest->booted) {
+                set_phase(guest, PHASE_BOOTING, "");
+                source_arm(guest->boot, GUEST_BOOT);
+        }
+}
+
+static void on_responsive(bool responsive, void *data) {
+        struct guest *guest = data;
+
+        if (responsive)
+                log_info("QEMU answers again");
+        else
+                log_warning("QEMU does not answer");
+        guest->handlers->on_event(responsive ? "responsive" : "unresponsive", NULL, guest->data);
+}
+
+static void on_shutdown(struct guest *guest, json_t *details) {
+        const char *reason = json_string_value(json_object_get(details, "reason"));
+
+        if (reason && !guest->shutdown_reason)
+                guest->shutdown_reason = strdup(reason);
+        emit(guest, "shutdown", details);
+}
+
+static void on_reset(struct guest *guest, json_t *details) {
+        guest->resets++;
+        guest->booted = false;
+        source_arm(guest->boot, GUEST_BOOT);
+        emit(guest, "reset", details);
+        monitor_ask(guest->monitor);
+}
+
+static void on_panic(struct guest *guest, json_t *details) {
+        guest->panicked = true;
+        emit(guest, "panic", details);
+}
+
+static void on_watchdog(struct guest *guest, json_t *details) {
+        guest->watchdog = !text_equal(json_string_value(json_object_get(details, "action")), "none");
+        emit(guest, "watchdog", details);
+        monitor_ask(guest->monitor);
+}
+
+static void on_io_error(struct guest *guest, json_t *details) {
+        if (text_equal(json_string_value(json_object_get(details, "action")), "stop"))
+                guest->no_space = json_is_true(json_object_get(details, "nospace"));
+        emit(guest, "io-error", details);
+        monitor_ask(guest->monitor);
+}
+
+static void on_power(struct guest *guest, json_t *details) {
+        emit(guest, "powerdown", details);
+}
+
+static void on_state_change(struct guest *guest, json_t *details) {
+        monitor_ask(guest->monitor);
+}
+
+/* The agent's is the one port of that kind. */
+static void on_port(struct guest *guest, json_t *details) {
+        bool open = json_is_true(json_object_get(details, "open"));
+
+        guest->agent = open ? AGENT_PRESENT : AGENT_ABSENT;
+        emit(guest, "agent", details);
+        if (open)
+                set_booted(guest, "its agent answers");
+}
+
+static void on_event(const char *event, json_t *details, void *data) {
+        static const struct {
+                const char *name;
+                void (*fn)(struct guest *guest, json_t *details);
+        } events[] = {
+                { "SHUTDOWN", on_shutdown },         { "RESET", on_reset },
+                { "GUEST_PANICKED", on_panic },      { "WATCHDOG", on_watchdog },
+                { "BLOCK_IO_ERROR", on_io_error },   { "POWERDOWN", on_power },
+                { "STOP", on_state_change },         { "RESUME", on_state_change },
+                { "SUSPEND", on_state_change },      { "WAKEUP", on_state_change },
+                { "VSERPORT_CHANGE", on_port },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+                if (text_equal(event, events[i].name)) {
+                        events[i].fn(data, details);
+                        return;
+                }
+}
+
+static const struct monitor_handlers monitor_handlers = {
+        .on_ready = on_ready,
+        .on_status = on_status,
+        .on_event = on_event,
+        .on_responsive = on_responsive,
+};
+
+/* ---- Its life ---- */
+
+int guest_new(struct guest **ret, struct loop *loop, const char *directory, const char *disk, enum guest_origin origin,
+              const struct guest_handlers *handlers, void *data) {
+        struct guest *guest = calloc(1, sizeof(*guest));
+        int r;
+
+        if (!guest)
+                return -ENOMEM;
+        guest->handlers = handlers;
+        guest->data = data;
+        guest->booted = origin == GUEST_ADOPTED_BOOTED;
+        /* Of one that was there before us, nobody told us whether its agent's port is open. */
+        guest->agent = origin == GUEST_NEW ? AGENT_ABSENT : AGENT_UNKNOWN;
+        r = loop_add_timer(loop, &guest->boot, on_boot_patience, guest);
+        if (r >= 0)
+                r = space_new(&guest->space, loop, disk, on_space, guest);
+        if (r >= 0)
+                r = monitor_new(&guest->monitor, loop, directory, QEMU_QMP_SOCKET, &monitor_handlers, guest);
+        if (r < 0) {
+                guest_free(guest);
+                return r;
+        }
+        *ret = guest;
+        return 0;
+}
+
+struct guest *guest_free(struct guest *guest) {
+        if (!guest)
+                return NULL;
+        monitor_free(guest->monitor);
+        space_free(guest->space);
+        source_free(guest->boot);
+        free(guest->shutdown_reason);
+        free(guest);
+        return NULL;
+}
+
+bool guest_was_ready(const struct guest *guest) {
+        return guest->ready;
+}
+
+bool guest_has_booted(const struct guest *guest) {
+        return guest->booted;
+}
+
+bool guest_may_have_agent(const struct guest *guest) {
+        return guest->agent != AGENT_ABSENT && !monitor_unresponsive_since(guest->monitor);
+}
+
+uint64_t guest_unresponsive_since(const struct guest *guest) {
+        return monitor_unresponsive_since(guest->monitor);
+}
+
+void guest_describe(const struct guest *guest, json_t *object) {
+        json_object_set_new(object, "resets", json_integer((json_int_t)guest->resets));
+        json_object_set_new(object, "agent", guest->agent == AGENT_UNKNOWN ? json_null() :
+                                                     json_boolean(guest->agent == AGENT_PRESENT));
+}
+
+void guest_wake(struct guest *guest) {
+        if (guest->paused && !monitor_unresponsive_since(guest->monitor))
+                monitor_execute(guest->monitor, "cont");
+}
+
+void guest_press_power(struct guest *guest) {
+        if (!guest->shutdown_reason && !monitor_unresponsive_since(guest->monitor))
+                monitor_execute(guest->monitor, "system_powerdown");
+}
+
+bool guest_quit(struct guest *guest) {
+        return !monitor_unresponsive_since(guest->monitor) && monitor_execute(guest->monitor, "quit") == 0;
+}
+
+void guest_drain(struct guest *guest) {
+        monitor_drain(guest->monitor);
+}
+
+void guest_testify(const struct guest *guest, struct end_evidence *evidence) {
+        evidence->shutdown_reason = guest->shutdown_reason;
+        evidence->panicked = guest->panicked;
+        evidence->watchdog = guest->watchdog;
+}

@@ -1,0 +1,127 @@
+#include "vmhost/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "vmhost/confine.h"
+
+enum step { STEP_FORK, STEP_SESSION, STEP_FDS, STEP_CONFINE, STEP_EXECUTE };
+
+static const char *const step_texts[] = {
+        [STEP_FORK] = "cannot make a process",
+        [STEP_SESSION] = "cannot make a session",
+        [STEP_FDS] = "cannot pass on file descriptors",
+        [STEP_CONFINE] = "cannot confine it",
+        [STEP_EXECUTE] = "cannot execute it",
+};
+
+/* What the child reports before it gives up. */
+struct failure {
+        enum step step;
+        int error;
+};
+
+static int reset_signals(void) {
+        sigset_t none;
+
+        /* SIGKILL, SIGSTOP and what the C library keeps for itself refuse, as they should. */
+        for (int i = 1; i < NSIG; i++)
+                signal(i, SIG_DFL);
+        sigemptyset(&none);
+        return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
+}
+
+static int arrange_fds(const struct spawn *spawn, int null) {
+        if (dup2(null, STDIN_FILENO) < 0 || dup2(spawn->log, STDOUT_FILENO) < 0 ||
+            dup2(spawn->log, STDERR_FILENO) < 0)
+                return -errno;
+        for (size_t i = 0; i < spawn->n_fds; i++) {
+                int r = fd_set_cloexec(spawn->fds[i], false);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/*
+ * From fork to exec: other threads' locks may be held here for ever, so only async-signal-safe functions
+ * (signal-safety(7)). Returns on failure alone, with the step in *ret_step.
+ */
+static int become(const struct spawn *spawn, int null, enum step *ret_step) {
+        int r;
+
+        *ret_step = STEP_SESSION;
+        if (setsid() < 0)
+                return -errno;
+        umask(077);
+        r = reset_signals();
+        if (r < 0)
+                return r;
+        *ret_step = STEP_FDS;
+        r = arrange_fds(spawn, null);
+        if (r < 0)
+                return r;
+        *ret_step = STEP_CONFINE;
+        r = spawn->confined ? confine_enter(spawn->ruleset) : 0;
+        if (r < 0)
+                return r;
+        *ret_step = STEP_EXECUTE;
+        execv(spawn->arguments[0], spawn->arguments);
+        return -errno;
+}
+
+__attribute__((noreturn)) static void run_child(const struct spawn *spawn, int null, int report) {
+        struct failure failure = { STEP_FORK, 0 };
+        pid_t grandchild = spawn->orphan ? fork() : 0;
+
+        if (grandchild > 0)
+                _exit(0);
+        failure.error = grandchild < 0 ? -errno : become(spawn, null, &failure.step);
+        /* A write that fails leaves the parent in the belief that all is well; a pipe this empty takes it. */
+        _exit(write(report, &failure, sizeof(failure)) == sizeof(failure) ? 127 : 126);
+}
+
+/* The end of the pipe closes with a successful exec. */
+static int await_exec(int report, const char *program, struct error *error) {
+        struct failure failure;
+        ssize_t n;
+
+        do
+                n = read(report, &failure, sizeof(failure));
+        while (n < 0 && errno == EINTR);
+        if (n == 0)
+                return 0;
+        if (n != sizeof(failure))
+                return error_set(error, -EIO, "cannot start %s", program);
+        return error_errno(error, failure.error, "cannot start %s: %s", program, step_texts[failure.step]);
+}
+
+int spawn_run(const struct spawn *spawn, pid_t *ret_pid, struct error *error) {
+        const char *program = spawn->arguments[0];
+        int fds[2];
+
+        _cleanup_fd_ int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        if (null < 0 || pipe2(fds, O_CLOEXEC) < 0)
+                return error_errno(error, -errno, "cannot start %s", program);
+        _cleanup_fd_ int report = fds[0], reports = fds[1];
+
+        pid_t pid = fork();
+        if (pid < 0)
+                return error_errno(error, -errno, "cannot start %s: %s", program, step_texts[STEP_FORK]);
+        if (pid == 0)
+                run_child(spawn, null, reports);
+
+        reports = fd_close(reports);
+        int r = await_exec(report, program, error);
+        if (r < 0 || spawn->orphan)
+                while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+                        ;
+        if (r == 0 && ret_pid)
+                *ret_pid = pid;
+        return r;
+}

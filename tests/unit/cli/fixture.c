@@ -1,0 +1,158 @@
+#include "cli/fixture.h"
+
+#include "harness.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+#define DEADLINE_MS 20000
+#define OUTPUT_MAX (256 * 1024)
+
+struct fixture *fixture_new(void) {
+        struct fixture *fixture = calloc(1, sizeof(*fixture));
+
+        assert_non_null(fixture);
+        fixture->config = harness_make_directory();
+        fixture->output = -1;
+        setenv("BERTH_CONFIG_DIR", fixture->config, 1);
+        return fixture;
+}
+
+struct fixture *fixture_free(struct fixture *fixture) {
+        if (fixture->pid > 0) {
+                kill(fixture->pid, SIGKILL);
+                waitpid(fixture->pid, NULL, 0);
+        }
+        fd_close(fixture->output);
+        harness_remove_directory(fixture->config);
+        free(fixture);
+        return NULL;
+}
+
+void fixture_start(struct fixture *fixture, const char *const *arguments) {
+        const char *argv[64] = { BERTH };
+        int fds[2];
+
+        for (size_t i = 0; arguments[i]; i++)
+                argv[i + 1] = arguments[i];
+        assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+        fixture->pid = fork();
+        assert_true(fixture->pid >= 0);
+        if (fixture->pid == 0) {
+                dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
+                dup2(fds[1], STDOUT_FILENO);
+                dup2(fds[1], STDERR_FILENO);
+                execv(BERTH, (char **)argv);
+                _exit(99);
+        }
+        fd_close(fds[1]);
+        fd_close(fixture->output);
+        fixture->output = fds[0];
+}
+
+void fixture_wait_readable(int fd) {
+        struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+
+        assert_int_equal(poll(&pollfd, 1, DEADLINE_MS), 1);
+}
+
+char *fixture_finish(struct fixture *fixture, int *ret_status) {
+        char *text = calloc(1, OUTPUT_MAX);
+        size_t used = 0;
+        int status;
+
+        assert_non_null(text);
+        for (;;) {
+                ssize_t n;
+
+                fixture_wait_readable(fixture->output);
+                n = read(fixture->output, text + used, OUTPUT_MAX - 1 - used);
+                assert_true(n >= 0);
+                if (n == 0)
+                        break;
+                used += (size_t)n;
+        }
+        assert_int_equal(waitpid(fixture->pid, &status, 0), fixture->pid);
+        fixture->pid = 0;
+        *ret_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+        return text;
+}
+
+char *fixture_run(struct fixture *fixture, int *ret_status, const char *const *arguments) {
+        fixture_start(fixture, arguments);
+        return fixture_finish(fixture, ret_status);
+}
+
+char *fixture_path(const struct fixture *fixture, const char *vm, const char *file) {
+        char *path = text_format("%s/vms/%s/%s", fixture->config, vm, file);
+
+        assert_non_null(path);
+        return path;
+}
+
+void fixture_write(const struct fixture *fixture, const char *vm, const char *file, const char *text) {
+        _cleanup_free_ char *path = fixture_path(fixture, vm, file);
+
+        assert_int_equal(file_write(path, text, strlen(text), 0600, false, NULL), 0);
+}
+
+void fixture_make_vm(const struct fixture *fixture, const char *vm) {
+        _cleanup_free_ char *directory = fixture_path(fixture, vm, "");
+
+        assert_int_equal(file_make_directory(directory, 0700, NULL), 0);
+        fixture_write(fixture, vm, "config.json", "{ \"kernel\": \"/boot/vmlinuz\" }\n");
+}
+
+int fixture_listen(const struct fixture *fixture, const char *vm) {
+        _cleanup_free_ char *path = fixture_path(fixture, vm, "vmhost.sock");
+        int fd = fd_listen_unix(path, 0600);
+
+        assert_true(fd >= 0);
+        return fd;
+}
+
+int fixture_accept(int listener, const char *request) {
+        char line[4096] = "";
+        size_t used = 0;
+        int fd;
+
+        fixture_wait_readable(listener);
+        fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        assert_true(fd >= 0);
+        while (!strchr(line, '\n')) {
+                ssize_t n;
+
+                fixture_wait_readable(fd);
+                n = read(fd, line + used, sizeof(line) - 1 - used);
+                assert_true(n > 0);
+                used += (size_t)n;
+        }
+        line[used - 1] = '\0';
+        if (request)
+                assert_string_equal(line, request);
+        return fd;
+}
+
+void fixture_reply(int connection, const char *line) {
+        _cleanup_free_ char *text = text_format("%s\n", line);
+
+        assert_int_equal(write(connection, text, strlen(text)), (ssize_t)strlen(text));
+}
+
+void fixture_reply_last(int consume_connection, const char *line) {
+        fixture_reply(consume_connection, line);
+        fd_close(consume_connection);
+}
