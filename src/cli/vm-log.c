@@ -128,31 +128,35 @@ int vm_log_print(struct vm_log *log, uint64_t lines, bool older, struct error *e
         return print_range(log->fd, &log->offset, st.st_size, error);
 }
 
-/* The file is shorter than what was printed of it: its older part was moved to console.log.1, which is a new file
- * then, a moment later. What of that was not printed yet comes first; then the file goes on behind what was. */
+/*
+ * Where the older part of the file was moved to console.log.1, which is a new file then: what of that was not
+ * printed yet comes first, and the file goes on behind what was. In the moment between the two steps the file
+ * is shorter than what was printed of it; then this is for the next time.
+ */
 static int follow_rotation(struct vm_log *log, struct error *error) {
         _cleanup_fd_ int old = open_file(log->vm, VM_CONSOLE_LOG_OLD);
-        struct stat st = { 0 };
+        struct stat st;
         int r = 0;
 
-        if (inode_of(old) == log->old_inode)
+        /* Where it is the file itself, a new run has begun. */
+        if (old < 0 || fstat(old, &st) < 0 || st.st_ino == log->old_inode || st.st_ino == log->inode)
                 return 0;
-        log->old_inode = inode_of(old);
-        if (fstat(old, &st) == 0 && log->offset < st.st_size)
+        log->old_inode = st.st_ino;
+        if (log->offset < st.st_size)
                 r = print_range(old, &log->offset, st.st_size, error);
         log->offset = log->offset > st.st_size ? log->offset - st.st_size : 0;
         return r;
 }
 
 int vm_log_drain(struct vm_log *log, struct error *error) {
-        struct stat st;
         int r = 0;
 
         for (int i = 0; r == 0 && i < 2; i++) {
-                if (log->fd >= 0 && fstat(log->fd, &st) == 0) {
-                        if (st.st_size < log->offset)
-                                r = follow_rotation(log, error);
-                        if (r == 0)
+                struct stat st;
+
+                if (log->fd >= 0) {
+                        r = follow_rotation(log, error);
+                        if (r == 0 && fstat(log->fd, &st) == 0)
                                 r = print_range(log->fd, &log->offset, st.st_size, error);
                 }
                 /* A new run has a new file; the old one is read to its end first. */

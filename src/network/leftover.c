@@ -50,11 +50,11 @@ void leftover_end(const char *path, const char *program) {
         if (pidfd < 0 || process_start_time(pid, &start_now) < 0 || start_now != start)
                 return;
         process_program(pid, running, sizeof(running));
-        if (!text_equal(running, program))
+        if (!text_starts_with(running, program))
                 return;
 
         struct pollfd gone = { .fd = pidfd, .events = POLLIN };
-        log_info("ending %s (pid %d), which a process before this one left", program, pid);
+        log_info("ending %s (pid %d), which a process before this one left", running, pid);
         process_signal(pidfd, SIGKILL);
         while (poll(&gone, 1, END_PATIENCE) < 0 && errno == EINTR)
                 ;

@@ -10,8 +10,10 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/process.h"
-#include "network/uplink.h"
+#include "base/text.h"
+#include "network/leftover.h"
 #include "network/service.h"
+#include "network/uplink.h"
 
 /*
  * pasta forwards only for the one address it gives, so the network masquerades; and it takes a connection to the
@@ -26,7 +28,7 @@
 struct pasta {
         struct uplink_context context;
         struct service *service;
-        char *program;
+        char *program, *note_path;
         bool route4, route6; /* the host's default routes, when pasta was started */
         char message[320];
 };
@@ -55,7 +57,10 @@ static int spawn(void *data, int log_fd, pid_t *ret_pid, struct error *error) {
         };
 
         int pidfd = outpost_spawn(pasta->context.outpost, argv, log_fd, fds, ARRAY_SIZE(fds), ret_pid);
-        return pidfd < 0 ? error_errno(error, pidfd, "starting %s", pasta->program) : pidfd;
+        if (pidfd < 0)
+                return error_errno(error, pidfd, "starting %s", pasta->program);
+        leftover_note(pasta->note_path, *ret_pid);
+        return pidfd;
 }
 
 static const struct service_ops service_ops = {
@@ -65,6 +70,15 @@ static const struct service_ops service_ops = {
         .changed = on_changed,
 };
 
+static void pasta_free(void *uplink) {
+        struct pasta *pasta = uplink;
+
+        service_free(pasta->service);
+        free(pasta->program);
+        free(pasta->note_path);
+        free(pasta);
+}
+
 static int pasta_new(void **ret, const struct uplink_context *context, struct error *error) {
         struct pasta *pasta = calloc(1, sizeof(*pasta));
         if (!pasta)
@@ -72,23 +86,20 @@ static int pasta_new(void **ret, const struct uplink_context *context, struct er
 
         pasta->context = *context;
         pasta->program = process_find_program("pasta", NULL);
-        int r = pasta->program ? service_new(&pasta->service, context->loop, &service_ops, pasta) :
-                                 error_set(error, -ENOENT, "pasta is not installed (the package is passt)");
+        pasta->note_path = text_format("%s/pasta.pid", context->configuration->state_directory);
+        int r;
+        if (!pasta->program)
+                r = error_set(error, -ENOENT, "pasta is not installed (the package is passt)");
+        else if (!pasta->note_path)
+                r = -ENOMEM;
+        else
+                r = service_new(&pasta->service, context->loop, &service_ops, pasta);
         if (r < 0) {
-                free(pasta->program);
-                free(pasta);
+                pasta_free(pasta);
                 return r;
         }
         *ret = pasta;
         return 0;
-}
-
-static void pasta_free(void *uplink) {
-        struct pasta *pasta = uplink;
-
-        service_free(pasta->service);
-        free(pasta->program);
-        free(pasta);
 }
 
 /* Runs pasta when the host has a way out, and again when it has gained one of the other family. */
@@ -142,6 +153,7 @@ static void pasta_look(void *uplink) {
 static int pasta_start(void *uplink, struct error *error) {
         struct pasta *pasta = uplink;
 
+        leftover_end(pasta->note_path, "pas");
         /* A device left by a pasta that was killed goes with its file descriptor; one that lingers is in the way. */
         int r = links_delete(pasta->context.links, RULESET_UPLINK, error);
         if (r >= 0)

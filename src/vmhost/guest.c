@@ -12,6 +12,8 @@
 #include "vmhost/qemu.h"
 #include "vmhost/space.h"
 
+#define AGENT_CHANNEL "agent" /* the chardev's id, as arguments.c gives it */
+
 enum agent_state { AGENT_UNKNOWN, AGENT_ABSENT, AGENT_PRESENT };
 
 struct guest {
@@ -65,12 +67,15 @@ static void set_io_error(struct guest *guest) {
         space_wait(guest->space);
 }
 
-static void on_disks(const char *status, void *data) {
+/* Each disk has an io-status: "ok", "nospace" or "failed". */
+static void on_disks(json_t *disks, void *data) {
         struct guest *guest = data;
+        json_t *disk;
+        size_t i;
 
-        if (!status || text_equal(status, "ok"))
-                return;
-        guest->no_space = text_equal(status, "nospace");
+        json_array_foreach(disks, i, disk)
+                if (text_equal(json_string_value(json_object_get(disk, "io-status")), "nospace"))
+                        guest->no_space = true;
         set_io_error(guest);
 }
 
@@ -98,8 +103,8 @@ static void on_status(const char *status, void *data) {
         } else if (text_equal(status, "io-error")) {
                 if (guest->no_space)
                         set_io_error(guest);
-                else if (monitor_ask_disks(guest->monitor, on_disks) < 0)
-                        set_phase(guest, PHASE_IO_ERROR, "a disk failed");
+                else if (monitor_query(guest->monitor, "query-block", on_disks) < 0)
+                        set_io_error(guest);
         } else if (text_equal(status, "guest-panicked")) {
                 set_phase(guest, PHASE_PAUSED, "the guest's kernel panicked");
         } else if (text_equal(status, "internal-error")) {
@@ -113,10 +118,28 @@ static void on_status(const char *status, void *data) {
         }
 }
 
+static void set_agent(struct guest *guest, bool open) {
+        guest->agent = open ? AGENT_PRESENT : AGENT_ABSENT;
+        if (open)
+                set_booted(guest, "its agent answers");
+}
+
+/* Of a guest that was there before us nobody told whether its agent's port is open. */
+static void on_channels(json_t *channels, void *data) {
+        json_t *channel;
+        size_t i;
+
+        json_array_foreach(channels, i, channel)
+                if (text_equal(json_string_value(json_object_get(channel, "label")), AGENT_CHANNEL))
+                        set_agent(data, json_is_true(json_object_get(channel, "frontend-open")));
+}
+
 static void on_ready(void *data) {
         struct guest *guest = data;
 
         guest->ready = true;
+        if (guest->agent == AGENT_UNKNOWN)
+                monitor_query(guest->monitor, "query-chardev", on_channels);
         if (!guest->booted) {
                 set_phase(guest, PHASE_BOOTING, "");
                 source_arm(guest->boot, GUEST_BOOT);
@@ -179,10 +202,8 @@ static void on_state_change(struct guest *guest, json_t *details) {
 static void on_port(struct guest *guest, json_t *details) {
         bool open = json_is_true(json_object_get(details, "open"));
 
-        guest->agent = open ? AGENT_PRESENT : AGENT_ABSENT;
         emit(guest, "agent", details);
-        if (open)
-                set_booted(guest, "its agent answers");
+        set_agent(guest, open);
 }
 
 static void on_event(const char *event, json_t *details, void *data) {
@@ -224,7 +245,6 @@ int guest_new(struct guest **ret, struct loop *loop, const char *directory, cons
         guest->handlers = handlers;
         guest->data = data;
         guest->booted = origin == GUEST_ADOPTED_BOOTED;
-        /* Of one that was there before us, nobody told us whether its agent's port is open. */
         guest->agent = origin == GUEST_NEW ? AGENT_ABSENT : AGENT_UNKNOWN;
         r = loop_add_timer(loop, &guest->boot, on_boot_patience, guest);
         if (r >= 0)

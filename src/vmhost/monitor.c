@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/text.h"
+#include "base/memory.h"
 #include "vmhost/endpoint.h"
 #include "vmhost/qmp.h"
 
@@ -23,7 +23,7 @@ struct monitor {
         bool waiting; /* a question is on its way */
         uint64_t asked; /* loop_now of it */
         uint64_t unresponsive; /* as monitor_unresponsive_since */
-        monitor_disks_fn disks_fn;
+        bool freed;
 };
 
 static void connect_qmp(struct monitor *monitor);
@@ -42,7 +42,7 @@ static void on_status(struct qmp *qmp, int result, json_t *value, void *data) {
 
         monitor->waiting = false;
         if (result == -ECONNRESET)
-                return; /* on_closed follows */
+                return; /* on_closed follows, or the monitor goes */
         if (result == -ETIMEDOUT) {
                 /* Whatever it says next makes it responsive again, the late answer too. */
                 set_unresponsive(monitor, monitor->asked);
@@ -161,8 +161,8 @@ int monitor_new(struct monitor **ret, struct loop *loop, const char *directory, 
 struct monitor *monitor_free(struct monitor *monitor) {
         if (!monitor)
                 return NULL;
-        /* Its pending calls are failed, and still find the monitor. */
-        monitor->disks_fn = NULL;
+        /* Its pending calls are failed, and still find the monitor; their owner is told nothing any more. */
+        monitor->freed = true;
         qmp_free(monitor->qmp);
         source_free(monitor->timer);
         free(monitor->directory);
@@ -188,28 +188,30 @@ int monitor_execute(struct monitor *monitor, const char *command) {
         return qmp_call(monitor->qmp, command, NULL, COMMAND_PATIENCE, on_executed, NULL);
 }
 
-static void on_disks(struct qmp *qmp, int result, json_t *value, void *data) {
-        struct monitor *monitor = data;
-        const char *worst = result == 0 ? "ok" : NULL;
-        json_t *disk;
-        size_t i;
+/* Whom an answer is for: QMP's own data is one pointer, and this is two. */
+struct query {
+        struct monitor *monitor;
+        monitor_query_fn fn;
+};
 
-        json_array_foreach(value, i, disk) {
-                const char *status = json_string_value(json_object_get(disk, "io-status"));
-                if (worst && text_equal(status, "nospace"))
-                        worst = "nospace";
-                else if (text_equal(worst, "ok") && text_equal(status, "failed"))
-                        worst = "failed";
-        }
-        if (monitor->disks_fn)
-                monitor->disks_fn(worst, monitor->data);
+static void on_queried(struct qmp *qmp, int result, json_t *value, void *data) {
+        _cleanup_free_ struct query *query = data;
+
+        if (!query->monitor->freed)
+                query->fn(result == 0 ? value : NULL, query->monitor->data);
 }
 
-int monitor_ask_disks(struct monitor *monitor, monitor_disks_fn fn) {
+int monitor_query(struct monitor *monitor, const char *command, monitor_query_fn fn) {
         if (!monitor->qmp)
                 return -ENOTCONN;
-        monitor->disks_fn = fn;
-        return qmp_call(monitor->qmp, "query-block", NULL, COMMAND_PATIENCE, on_disks, monitor);
+        struct query *query = malloc(sizeof(*query));
+        if (!query)
+                return -ENOMEM;
+        *query = (struct query){ .monitor = monitor, .fn = fn };
+        int r = qmp_call(monitor->qmp, command, NULL, COMMAND_PATIENCE, on_queried, query);
+        if (r < 0)
+                free(query);
+        return r;
 }
 
 void monitor_drain(struct monitor *monitor) {

@@ -39,8 +39,9 @@ void monitor_ask(struct monitor *monitor);
 /* A command whose answer tells nothing; a refusal is logged. 0 or -errno where it could not be sent. */
 int monitor_execute(struct monitor *monitor, const char *command);
 
-/* The worst of the disks' io-status: "ok", "nospace" or "failed"; NULL where QEMU does not answer. */
-typedef void (*monitor_disks_fn)(const char *status, void *data);
-int monitor_ask_disks(struct monitor *monitor, monitor_disks_fn fn);
+/* A command that takes nothing and tells something: `value` is borrowed, NULL where QEMU refuses or does not answer. 0 or
+ * -errno where it could not be sent. */
+typedef void (*monitor_query_fn)(json_t *value, void *data);
+int monitor_query(struct monitor *monitor, const char *command, monitor_query_fn fn);
 /* Hands on what QEMU said last, when its process has ended. */
 void monitor_drain(struct monitor *monitor);

@@ -1,4 +1,4 @@
-#include "cli/fixture.h"
+#include "fixture.h"
 
 #include "harness.h"
 

@@ -208,10 +208,16 @@ static void test_rotation(void **state) {
         cut(world, "def", "ghijk");
         expect_drain(&log, "k");
 
+        /* More has come since than was printed before. */
+        append(world, "and a lot more of it");
+        cut(world, "ghijkand a lot", " more of it");
+        append(world, ", and more");
+        expect_drain(&log, "and a lot more of it, and more");
+
         /* Looked at between the two steps: nothing is printed twice, and nothing lost. */
         assert_int_equal(ftruncate(world->log, 0), 0);
         expect_drain(&log, "");
-        cut(world, "ghijkl", "m");
+        cut(world, " more of it, and morel", "m");
         expect_drain(&log, "lm");
 }
 

@@ -1,0 +1,330 @@
+/* berth vm create, rm: what is made of options, whole or not at all. */
+#include "harness.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/process.h"
+#include "base/text.h"
+#include "fixture.h"
+#include "cli/program.h"
+
+static int setup(void **state) {
+        *state = fixture_new();
+        return 0;
+}
+
+static int teardown(void **state) {
+        fixture_free(*state);
+        return 0;
+}
+
+/* How many entries the folder of VMs has, with those that begin with a dot. */
+static size_t count_vms(const struct fixture *fixture) {
+        _cleanup_free_ char *path = text_format("%s/vms", fixture->config);
+        DIR *directory = opendir(path);
+        size_t n = 0;
+
+        for (struct dirent *entry; directory && (entry = readdir(directory));)
+                n += !text_equal(entry->d_name, ".") && !text_equal(entry->d_name, "..");
+        if (directory)
+                closedir(directory);
+        return n;
+}
+
+static json_t *load(const struct fixture *fixture, const char *vm) {
+        _cleanup_free_ char *path = fixture_path(fixture, vm, "config.json");
+        json_t *file = json_load_file(path, 0, NULL);
+
+        assert_non_null(file);
+        return file;
+}
+
+#define ANY_FILE "/etc/passwd"
+#define KEY "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPsXedhFb9NPS3W7EcVBv6mppLD522VJIKCoTyu9pXaS"
+
+static void test_options(void **state) {
+        static const struct {
+                const char *options[24], *expected; /* without the kernel */
+        } cases[] = {
+                { { NULL }, "{\"networks\":[{\"network\":\"shared\"}]}" },
+                { { "--no-network" }, "{\"networks\":null,\"ssh\":false}" },
+                { { "--network", "a", "--network", "b,queues=2" },
+                  "{\"networks\":[{\"network\":\"a\"},{\"network\":\"b\",\"queues\":2}]}" },
+                { { "--memory", "2G", "--cpus", "4", "--machine", "microvm", "--accelerator", "tcg" },
+                  "{\"memory_mib\":2048,\"cpus\":4,\"machine\":\"microvm\",\"accelerator\":\"tcg\"}" },
+                { { "--forward", "8080:80", "--forward", "udp:53:53", "--forward", "[::1]:8080:80" },
+                  "{\"forwards\":[\"127.0.0.1:8080:80\",\"udp:127.0.0.1:53:53\",\"[::1]:8080:80\"]}" },
+                { { "--initrd", ANY_FILE, "--command-line", "a=b c", "--firmware", ANY_FILE },
+                  "{\"initrd\":\"/etc/passwd\",\"command_line\":\"a=b c\",\"firmware\":\"/etc/passwd\"}" },
+                { { "--ssh-key", KEY " me", "--ssh-user", "admin", "--ssh-port", "2222", "--hostname", "other" },
+                  "{\"ssh_keys\":[\"" KEY " me\"],\"ssh_user\":\"admin\",\"ssh_port\":2222,\"hostname\":\"other\"}" },
+                { { "--restart", "on-failure", "--stop-timeout", "5", "--no-confine", "--no-ssh" },
+                  "{\"restart\":\"on-failure\",\"stop_timeout_seconds\":5,\"confine\":false,\"ssh\":false}" },
+                { { "--share", "/etc,read-only" },
+                  "{\"shares\":[{\"path\":\"/etc\",\"tag\":\"etc\",\"read_only\":true}]}" },
+        };
+        struct fixture *fixture = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                const char *arguments[32] = { "vm", "create", "web", "--kernel", ANY_FILE };
+                _cleanup_free_ char *output = NULL, *directory = fixture_path(fixture, "web", "");
+                json_auto_t *expected = json_loads(cases[i].expected, 0, NULL), *file = NULL;
+                const char *key;
+                json_t *value;
+                struct stat st;
+                int status;
+
+                for (size_t j = 0; cases[i].options[j]; j++)
+                        arguments[5 + j] = cases[i].options[j];
+                output = fixture_run(fixture, &status, arguments);
+                assert_int_equal(status, 0);
+                assert_int_equal(stat(directory, &st), 0);
+                assert_int_equal(st.st_mode & 07777, 0700);
+                file = load(fixture, "web");
+                assert_string_equal(json_string_value(json_object_get(file, "kernel")), ANY_FILE);
+                json_object_foreach(expected, key, value)
+                        assert_true(json_is_null(value) ? !json_object_get(file, key)
+                                                        : json_equal(json_object_get(file, key), value));
+                free(output);
+                output = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "web"));
+                assert_int_equal(status, 0);
+                assert_int_equal(count_vms(fixture), 0);
+        }
+}
+
+static void test_refused(void **state) {
+        static const struct {
+                const char *arguments[16];
+                int status;
+                const char *reason;
+        } cases[] = {
+                { { "web" }, 2, "--image FILE or --kernel FILE is missing" },
+                { { "web_1", "--kernel", ANY_FILE }, 2, "cannot be a VM's name" },
+                { { "../x", "--kernel", ANY_FILE }, 2, "cannot be a VM's name" },
+                { { "web", "--kernel", "/nowhere" }, 1, "--kernel: cannot use /nowhere: No such file" },
+                { { "web", "--kernel", "/etc" }, 2, "/etc is no file" },
+                { { "web", "--image", "/nowhere" }, 1, "cannot use the image /nowhere: No such file" },
+                { { "web", "--kernel", ANY_FILE, "--cpus", "0" }, 2, "--cpus: 0: not a number from 1 to 255" },
+                { { "web", "--kernel", ANY_FILE, "--machine", "pc" }, 2, "pc: not one of q35 microvm" },
+                { { "web", "--kernel", ANY_FILE, "--machine", "" }, 2, "not one of q35 microvm" },
+                { { "web", "--kernel", ANY_FILE, "--restart", "always no" }, 2, "not one of no on-failure" },
+                { { "web", "--disk-size", "1G", "--initrd", ANY_FILE }, 2, "of use with --kernel only" },
+                { { "web", "--kernel", ANY_FILE, "--image-format", "raw" }, 2, "of use with --image only" },
+                { { "web", "--kernel", ANY_FILE, "--network", "a", "--no-network" }, 2, "contradict" },
+                { { "web", "--kernel", ANY_FILE, "--network", "a", "--network", "a,isolated" }, 2, "given twice" },
+                { { "web", "--kernel", ANY_FILE, "--network", "a,name=x" }, 2, "--network: a,name=x: name= is" },
+                { { "web", "--kernel", ANY_FILE, "--network", "a,mac=1" }, 2, "berth: --network a,mac=1: mac=1" },
+                { { "web", "--kernel", ANY_FILE, "--no-network", "--forward", "1:1" }, 2, "--no-network leaves none" },
+                { { "web", "--kernel", ANY_FILE, "--forward", "1:1", "--forward", "1:2" }, 2, "given twice" },
+                { { "web", "--kernel", ANY_FILE, "--ssh-port", "22", "--no-ssh" }, 2, "contradict" },
+                { { "web", "--kernel", ANY_FILE, "--ssh-user", "-oProxyCommand=x" }, 2, "no name of a user" },
+                { { "web", "--kernel", ANY_FILE, "--ssh-key", ANY_FILE }, 2, "holds no public key" },
+                { { "web", "--kernel", ANY_FILE, "--user-data", "/proc/sys/kernel/ostype" }, 2, NULL },
+                { { "web", "--kernel", ANY_FILE, "--share", "/etc", "--share", "/usr/../etc" }, 2, "has that tag" },
+                { { "web", "--kernel", ANY_FILE, "--hostname", "a.b" }, 2, "no host name" },
+                { { "web", "--kernel", ANY_FILE, "--imgae", "x" }, 2, "did you mean --image?" },
+                { { "web", "web2", "--kernel", ANY_FILE }, 2, "unexpected web2" },
+        };
+        struct fixture *fixture = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                const char *arguments[20] = { "vm", "create" };
+                _cleanup_free_ char *output = NULL;
+                int status;
+
+                for (size_t j = 0; cases[i].arguments[j]; j++)
+                        arguments[2 + j] = cases[i].arguments[j];
+                output = fixture_run(fixture, &status, arguments);
+                /* "Linux\n" has two lines to it, of which one is empty: it is taken. */
+                if (!cases[i].reason) {
+                        assert_int_equal(status, 0);
+                        free(output);
+                        output = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "web"));
+                        continue;
+                }
+                assert_int_equal(status, cases[i].status);
+                if (!strstr(output, cases[i].reason))
+                        print_error("not \"%s\" in: %s", cases[i].reason, output);
+                assert_non_null(strstr(output, cases[i].reason));
+                assert_int_equal(count_vms(fixture), 0);
+        }
+}
+
+static void test_exists(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *first = NULL, *second = NULL;
+        json_auto_t *file = NULL;
+        int status;
+
+        first = fixture_run(fixture, &status, ARGUMENTS("vm", "create", "web", "--kernel", ANY_FILE, "--cpus", "3"));
+        assert_int_equal(status, 0);
+        second = fixture_run(fixture, &status, ARGUMENTS("vm", "create", "web", "--kernel", ANY_FILE));
+        assert_int_equal(status, 1);
+        assert_non_null(strstr(second, "VM web exists already\nberth: `berth vm rm web` removes it"));
+        assert_int_equal(count_vms(fixture), 1);
+        file = load(fixture, "web");
+        assert_int_equal(json_integer_value(json_object_get(file, "cpus")), 3);
+}
+
+/* Of several that make the same VM at the same time, one does. */
+static void test_race(void **state) {
+        struct fixture *fixture = *state;
+        const char *argv[] = { BERTH, "vm", "create", "web", "--kernel", ANY_FILE, NULL };
+        struct program programs[6];
+        size_t made = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
+                assert_int_equal(program_start(&programs[i], argv, NULL), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+                made += program_wait(&programs[i]) == 0;
+                program_deinit(&programs[i]);
+        }
+        assert_int_equal(made, 1);
+        assert_int_equal(count_vms(fixture), 1);
+}
+
+/* A vmhost that has the lock, and a QEMU whose vmhost was killed, keep a VM from being removed. */
+static void test_rm_running(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *lock = NULL, *output = NULL, *text = NULL;
+        char boot_id[37];
+        uint64_t start_time;
+        int fd, status;
+
+        fixture_make_vm(fixture, "web");
+        lock = fixture_path(fixture, "web", "vmhost.lock");
+        fd = file_lock(lock, false, NULL);
+        assert_true(fd >= 0);
+        output = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "web"));
+        assert_int_equal(status, 1);
+        assert_non_null(strstr(output, "VM web is running\nberth: `berth vm stop web` shuts it down"));
+        fd_close(fd);
+        free(output);
+
+        assert_int_equal(process_boot_id(boot_id), 0);
+        assert_int_equal(process_start_time(getpid(), &start_time), 0);
+        text = text_format("{\"phase\":\"running\",\"run\":{\"pid\":%d,\"start_time\":%llu,\"boot_id\":\"%s\"}}",
+                           (int)getpid(), (unsigned long long)start_time, boot_id);
+        fixture_write(fixture, "web", "state.json", text);
+        output = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "web"));
+        assert_int_equal(status, 1);
+        assert_int_equal(count_vms(fixture), 1);
+        free(output);
+        free(text);
+
+        /* The same pid of another time is nobody. */
+        text = text_format("{\"phase\":\"running\",\"run\":{\"pid\":%d,\"start_time\":%llu,\"boot_id\":\"%s\"}}",
+                           (int)getpid(), (unsigned long long)start_time + 1, boot_id);
+        fixture_write(fixture, "web", "state.json", text);
+        output = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "web"));
+        assert_int_equal(status, 0);
+        assert_int_equal(count_vms(fixture), 0);
+}
+
+/* ---- Images, by the real qemu-img ---- */
+
+static void qemu_img(const char *const *argv) {
+        struct error error = ERROR_INIT;
+
+        if (program_run(argv, NULL, &error) < 0)
+                fail_msg("%s", error.text);
+}
+
+static bool has_qemu_img(void) {
+        _cleanup_free_ char *path = process_find_program("qemu-img", NULL);
+
+        return path;
+}
+
+static void test_overlay(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *base = text_format("%s/base.img", fixture->config), *output = NULL, *info = NULL;
+        _cleanup_free_ char *disk = fixture_path(fixture, "web", "disk.qcow2"), *small = NULL;
+        json_auto_t *facts = NULL, *file = NULL;
+        int status;
+
+        if (!has_qemu_img())
+                skip();
+        /* What begins like a qcow2 file and is said to be raw stays raw. */
+        qemu_img(ARGUMENTS("qemu-img", "create", "-q", "-f", "qcow2", base, "64M"));
+        small = fixture_run(fixture, &status, ARGUMENTS("vm", "create", "raw", "--image", base, "--image-format", "raw"));
+        assert_int_equal(status, 0);
+        output = fixture_run(fixture, &status,
+                             ARGUMENTS("vm", "create", "web", "--image", base, "--disk-size", "2G"));
+        assert_int_equal(status, 0);
+        assert_int_equal(program_run(ARGUMENTS("qemu-img", "info", "--output=json", disk), &info, NULL), 0);
+        facts = json_loads(info, 0, NULL);
+        assert_string_equal(json_string_value(json_object_get(facts, "format")), "qcow2");
+        assert_string_equal(json_string_value(json_object_get(facts, "backing-filename")), base);
+        assert_string_equal(json_string_value(json_object_get(facts, "backing-filename-format")), "qcow2");
+        assert_int_equal(json_integer_value(json_object_get(facts, "virtual-size")), 2LL << 30);
+        file = load(fixture, "web");
+        assert_string_equal(json_string_value(json_object_get(file, "image")), base);
+        assert_string_equal(json_string_value(json_object_get(file, "disk")), "disk.qcow2");
+        assert_int_equal(json_integer_value(json_object_get(file, "disk_size_gib")), 2);
+        free(info);
+        free(disk);
+        disk = fixture_path(fixture, "raw", "disk.qcow2");
+        assert_int_equal(program_run(ARGUMENTS("qemu-img", "info", "--output=json", disk), &info, NULL), 0);
+        assert_non_null(strstr(info, "\"backing-filename-format\": \"raw\""));
+}
+
+static void test_bad_images(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *base = text_format("%s/base.qcow2", fixture->config);
+        _cleanup_free_ char *layer = text_format("%s/layer.img", fixture->config);
+        _cleanup_free_ char *lying = text_format("%s/lying.raw", fixture->config);
+        _cleanup_free_ char *broken = text_format("%s/broken.qcow2", fixture->config);
+        _cleanup_free_ char *other = text_format("%s/other.vmdk", fixture->config);
+        _cleanup_free_ char *large = text_format("%s/large.img", fixture->config);
+        _cleanup_free_ char *empty = text_format("%s/empty.img", fixture->config);
+        const struct {
+                const char *arguments[4], *reason;
+        } cases[] = {
+                { { layer }, "is not whole without" },
+                { { lying }, "is called raw and has the content of a qcow2 image" },
+                { { broken }, "is called qcow2 and is none" },
+                { { broken, "--image-format", "qcow2" }, "not in qcow2 format" },
+                { { other }, "is a vmdk image; raw and qcow2" },
+                { { large, "--disk-size", "1G" }, "the image holds a disk of 2 GiB already" },
+                { { empty }, "holds no disk" },
+                { { "/dev/null" }, "/dev/null is no file" },
+        };
+
+        if (!has_qemu_img())
+                skip();
+        qemu_img(ARGUMENTS("qemu-img", "create", "-q", "-f", "qcow2", base, "1M"));
+        qemu_img(ARGUMENTS("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, layer));
+        qemu_img(ARGUMENTS("qemu-img", "create", "-q", "-f", "qcow2", lying, "1M"));
+        qemu_img(ARGUMENTS("qemu-img", "create", "-q", "-f", "vmdk", other, "1M"));
+        qemu_img(ARGUMENTS("qemu-img", "create", "-q", "-f", "raw", large, "2G"));
+        assert_int_equal(file_write(broken, "not a disk", 10, 0600, false, NULL), 0);
+        assert_int_equal(file_write(empty, "", 0, 0600, false, NULL), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                const char *arguments[16] = { "vm", "create", "web", "--image" };
+                _cleanup_free_ char *output = NULL;
+                int status;
+
+                for (size_t j = 0; cases[i].arguments[j]; j++)
+                        arguments[4 + j] = cases[i].arguments[j];
+                output = fixture_run(fixture, &status, arguments);
+                assert_int_equal(status, 1);
+                if (!strstr(output, cases[i].reason))
+                        print_error("not \"%s\" in: %s", cases[i].reason, output);
+                assert_non_null(strstr(output, cases[i].reason));
+                assert_int_equal(count_vms(fixture), 0);
+        }
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+HARNESS_MAIN(TEST(test_options), TEST(test_refused), TEST(test_exists), TEST(test_race), TEST(test_rm_running),
+             TEST(test_overlay), TEST(test_bad_images))
