@@ -19,12 +19,12 @@ struct choice {
         struct in6_addr prefix;
 };
 
-static int add_host_claims(const struct configuration_context *context, const struct prefix *interest,
-                           struct claims *claims, struct error *error) {
+/* With `skip_berth`, without the routes to the networks of the system's broker. */
+static int add_host_claims(const struct prefix *interest, bool skip_berth, struct claims *claims,
+                           struct error *error) {
         _cleanup_(routes_deinit) struct routes routes = ROUTES_INIT;
 
-        /* A system broker's own networks have routes on the host, which must not make them move. */
-        int r = routes_read(interest, context->system, &routes, error);
+        int r = routes_read(interest, skip_berth, &routes, error);
         if (r < 0)
                 return r;
         return claims_add_routes(claims, &routes);
@@ -36,7 +36,9 @@ static int choose_automatic(const struct definition *definition, const struct co
         char collision[CLAIM_TEXT_SIZE] = "";
         unsigned octet;
 
-        int r = add_host_claims(context, &all, claims, error);
+        /* The routes of the system's networks make no network move: the system's own not, for they are its own,
+         * and a user's not, for it has no route on the host and the two never meet. But a new one keeps clear. */
+        int r = add_host_claims(&all, true, claims, error);
         if (r < 0)
                 return r;
 
@@ -51,6 +53,8 @@ static int choose_automatic(const struct definition *definition, const struct co
                 claim_format(claim, collision);
         }
         r = installation_add_claims(context->installation, definition->name, claims);
+        if (r >= 0 && !context->system)
+                r = add_host_claims(&all, false, claims, error);
         if (r < 0)
                 return r;
 
@@ -80,7 +84,7 @@ static int check_configured(const struct configuration_context *context, const c
                             const struct prefix *prefix, struct claims *claims, struct error *error) {
         char text[CLAIM_TEXT_SIZE], own[PREFIX_TEXT_SIZE];
 
-        int r = add_host_claims(context, prefix, claims, error);
+        int r = add_host_claims(prefix, context->system, claims, error);
         if (r < 0)
                 return r;
         const struct claim *claim = claims_find(claims, prefix);

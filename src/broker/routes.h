@@ -25,7 +25,7 @@ struct routes {
  *  - those shorter than /8 (IPv4) or /3 (IPv6): default routes, also the halves of one that VPNs use in its
  * place;
  *  - those that lead nowhere (unreachable, blackhole, prohibit, throw): nobody lives behind them;
- *  - with `skip_own`, those on devices named berth*: they lead to this broker's own networks.
+ *  - with `skip_own`, those on devices named berth*: they lead to networks of the system's broker.
  * 0 or -errno.
  */
 int routes_read(const struct prefix *interest, bool skip_own, struct routes *ret, struct error *error);

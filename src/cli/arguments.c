@@ -83,7 +83,8 @@ static int parse_option(struct arguments *arguments, const struct option_spec *s
         const struct option_spec *spec = NULL;
 
         for (size_t i = 0; i < n_specs && !spec; i++)
-                if (length > 1 && strlen(specs[i].name) == length && strncmp(specs[i].name, word, length) == 0)
+                if (length > 1 && strlen(specs[i].name) == length &&
+                    strncmp(specs[i].name, word, length) == 0)
                         spec = &specs[i];
         if (!spec)
                 return unknown_option(word, length, specs, n_specs, error);
@@ -101,7 +102,8 @@ static int parse_option(struct arguments *arguments, const struct option_spec *s
         return 0;
 }
 
-/* The same for a word that begins with a single '-': one letter, and its value behind it or as the next word. */
+/* The same for a word that begins with a single '-': one letter, and its value behind it or as the next word.
+ */
 static int parse_letter(struct arguments *arguments, const struct option_spec *specs, size_t n_specs,
                         char ***argv, struct error *error) {
         const char *word = **argv, *value = word[2] ? word + 2 : NULL;

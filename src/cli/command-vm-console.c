@@ -18,7 +18,8 @@ static void tell_end(const struct vm *vm) {
 
         vm_state_load(vm->directory, &state, NULL);
         end = json_object_get(state, "last_end");
-        fprintf(stderr, "\n[berth: %s%s%s]\n", vm->name, end ? ": " : " has ended", end ? vm_view_end(end, line) : "");
+        fprintf(stderr, "\n[berth: %s%s%s]\n", vm->name, end ? ": " : " has ended",
+                end ? vm_view_end(end, line) : "");
 }
 
 static int run_vm_console(struct session *session, const struct arguments *arguments) {

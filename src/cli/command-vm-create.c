@@ -34,13 +34,13 @@ static int run_vm_create(struct session *session, const struct arguments *argume
         /* A disk image of a distribution lets nobody in by a password. */
         if (configuration.image.path && !json_object_get(configuration.file, "ssh_keys") &&
             !json_object_get(configuration.file, "user_data"))
-                fprintf(stderr, "berth: without --ssh-key nobody can log in, unless the image has a password\n");
+                fprintf(stderr,
+                        "berth: without --ssh-key nobody can log in, unless the image has a password\n");
         printf("Created %s. `berth vm start %s` starts it.\n", vm.directory, vm.name);
         return STATUS_OK;
 }
 
 static const struct option_spec options[] = {
-        VM_CONFIGURATION_OPTIONS,
         { "json", NULL, "What was made, for programs." },
 };
 
@@ -58,6 +58,8 @@ const struct command command_vm_create = {
                 "  berth vm ssh web",
         .options = options,
         .n_options = ARRAY_SIZE(options),
+        .shared_options = vm_configuration_options,
+        .n_shared_options = VM_CONFIGURATION_N_OPTIONS,
         .failure = STATUS_FAILED,
         .run = run_vm_create,
 };

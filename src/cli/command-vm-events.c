@@ -38,7 +38,8 @@ static void print_text(const char *name, const json_t *event) {
         char line[VM_VIEW_LINE_SIZE], time[VIEW_TEXT_SIZE];
         const char *separator = " ";
 
-        printf("%s  %-12s %s", vm_view_time(view_integer(event, "at"), time), name, view_string(event, "event"));
+        printf("%s  %-12s %s", vm_view_time(view_integer(event, "at"), time), name,
+               view_string(event, "event"));
         for (size_t i = 0; i < ARRAY_SIZE(shown); i++) {
                 const char *value = view_string(event, shown[i]);
 
@@ -99,7 +100,8 @@ static int follow(struct streams *streams) {
                 for (size_t i = 0; i < streams->n; i++) {
                         const struct vm_channel *channel = streams->streams[i].channel;
 
-                        pollfds[i] = (struct pollfd){ .fd = channel ? vm_channel_fd(channel) : -1, .events = POLLIN };
+                        pollfds[i] = (struct pollfd){ .fd = channel ? vm_channel_fd(channel) : -1,
+                                                      .events = POLLIN };
                 }
                 if (poll(pollfds, streams->n, -1) < 0 && errno != EINTR)
                         return -errno;
@@ -161,7 +163,8 @@ static int follow_all(struct session *session, struct streams *streams) {
                 if (open_stream(streams, config, names[i]) == -ENOMEM)
                         return error_set(&session->error, -ENOMEM, "out of memory");
         if (streams->n == 0)
-                return error_set(&session->error, -ENOENT, "no VM is running\n`berth vm start NAME` starts one");
+                return error_set(&session->error, -ENOENT,
+                                 "no VM is running\n`berth vm start NAME` starts one");
         r = follow(streams);
         return r < 0 ? error_errno(&session->error, r, "cannot follow the events") : STATUS_OK;
 }

@@ -32,7 +32,8 @@ static char *quote_command(char *const *command, size_t n) {
 
 static int run_vm_exec(struct session *session, const struct arguments *arguments) {
         static const char *const settings[] = { "-oBatchMode=yes", "-oServerAliveInterval=15" };
-        _cleanup_free_ char *program = NULL, *quoted = quote_command(arguments->command, arguments->n_command);
+        _cleanup_free_ char *program = NULL,
+                            *quoted = quote_command(arguments->command, arguments->n_command);
         _cleanup_(words_deinit) struct words words = { 0 };
         _cleanup_(vm_deinit) struct vm vm = { 0 };
         uint64_t timeout = VM_SSH_TIMEOUT_S;

@@ -23,8 +23,8 @@ static int run_vm_logs(struct session *session, const struct arguments *argument
                 return r;
         if (log.fd < 0 && !arguments_has(arguments, "f"))
                 return error_set(&session->error, -ENOENT,
-                                 "VM %s has no console log: it never ran\n`berth vm start %s` starts it", vm.name,
-                                 vm.name);
+                                 "VM %s has no console log: it never ran\n`berth vm start %s` starts it",
+                                 vm.name, vm.name);
         r = vm_log_print(&log, lines, older, &session->error);
         if (r == 0 && arguments_has(arguments, "f"))
                 r = vm_log_follow(&log, -1, &session->error);
@@ -34,7 +34,8 @@ static int run_vm_logs(struct session *session, const struct arguments *argument
 static const struct option_spec options[] = {
         { "f", NULL, "Go on with what comes, until the VM has ended." },
         { "n", "LINES", "Only the last so many lines." },
-        { "all", NULL, "First what is left of what was printed before: by earlier\nruns, or by one that printed much." },
+        { "all", NULL,
+          "First what is left of what was printed before: by earlier\nruns, or by one that printed much." },
 };
 
 const struct command command_vm_logs = {

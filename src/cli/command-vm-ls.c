@@ -28,7 +28,9 @@ static void add_vm(struct table *table, const json_t *vm) {
 }
 
 static int print_table(const json_t *list) {
-        static const char *const headings[] = { "VM", "STATE", ">UPTIME", "ADDRESSES", ">SSH PORT", "LAST END" };
+        static const char *const headings[] = {
+                "VM", "STATE", ">UPTIME", "ADDRESSES", ">SSH PORT", "LAST END"
+        };
         _cleanup_(table_freep) struct table *table = table_new(headings, ARRAY_SIZE(headings));
         const json_t *vm;
         size_t i;
@@ -54,11 +56,13 @@ static void print_advice(const json_t *list) {
                 const char *name = view_string(vm, "name"), *state = view_string(vm, "state");
 
                 if (text_equal(state, "silent"))
-                        fprintf(stderr, "berth: the vmhost of %s does not answer; `berth vm show %s` says more\n",
+                        fprintf(stderr,
+                                "berth: the vmhost of %s does not answer; `berth vm show %s` says more\n",
                                 name, name);
                 else if (text_equal(state, "orphaned"))
                         fprintf(stderr,
-                                "berth: %s runs and its vmhost was killed; `berth vm start %s` gives it a new "
+                                "berth: %s runs and its vmhost was killed; `berth vm start %s` gives it a "
+                                "new "
                                 "one\n",
                                 name, name);
         }

@@ -5,12 +5,14 @@
 #include "base/memory.h"
 #include "cli/command.h"
 #include "cli/vm-creation.h"
+#include "cli/vm-state.h"
 #include "cli/vm-stop.h"
+#include "cli/vm-view.h"
 
 static int run_vm_rm(struct session *session, const struct arguments *arguments) {
         const struct vm_stop_order order = { .force = true };
         _cleanup_(vm_deinit) struct vm vm = { 0 };
-        json_auto_t *end = NULL;
+        json_auto_t *end = NULL, *result = NULL;
         int r;
 
         r = vm_find(session, arguments->operands[0], &vm);
@@ -18,7 +20,7 @@ static int run_vm_rm(struct session *session, const struct arguments *arguments)
                 r = vm_stop(session, &vm, &order, &end);
                 /* One that ends its VM by itself in this moment, or prepares to start it again. */
                 if (r >= 0)
-                        r = vm_wait_gone(session, &vm);
+                        r = vm_wait_gone(&vm, &session->error);
         }
         if (r < 0)
                 return r;
@@ -30,12 +32,19 @@ static int run_vm_rm(struct session *session, const struct arguments *arguments)
                                  vm.name, vm.name);
         if (r < 0)
                 return r;
-        printf("Removed %s.\n", vm.name);
+        if (!arguments_has(arguments, "json")) {
+                printf("Removed %s.\n", vm.name);
+                return STATUS_OK;
+        }
+        result = json_pack("{s:s, s:O?}", "removed", vm.name, "end", end);
+        if (!result || view_print_json(result) < 0)
+                return error_set(&session->error, -ENOMEM, "out of memory");
         return STATUS_OK;
 }
 
 static const struct option_spec options[] = {
         { "force", NULL, "Also one that is running: end it at once." },
+        { "json", NULL, "What was removed, for programs." },
 };
 
 const struct command command_vm_rm = {

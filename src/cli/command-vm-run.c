@@ -14,8 +14,8 @@
 #include "cli/vm-configuration.h"
 #include "cli/vm-creation.h"
 #include "cli/vm-log.h"
-#include "cli/vm-options.h"
 #include "cli/vm-start.h"
+#include "cli/vm-state.h"
 #include "cli/vm-stop.h"
 #include "cli/vm-view.h"
 
@@ -34,7 +34,8 @@ static int watch_signals(sigset_t *ret_before, struct error *error) {
         return fd < 0 ? error_errno(error, -errno, "cannot watch signals") : fd;
 }
 
-/* Prints the console without a terminal: 0 when the VM has ended, the signal that asks us to end, or -errno. */
+/* Prints the console without a terminal: 0 when the VM has ended, the signal that asks us to end, or -errno.
+ */
 static int print_console(const struct vm *vm, int signals, struct error *error) {
         _cleanup_(vm_log_close) struct vm_log log = VM_LOG_INIT;
         struct signalfd_siginfo info;
@@ -83,12 +84,13 @@ static int run_to_end(struct session *session, const struct vm *vm, int signals,
                 r = vm_stop(session, vm, &stop, ret_end);
                 return r < 0 ? r : 128 + number;
         }
-        r = vm_wait_gone(session, vm);
+        r = vm_wait_gone(vm, &session->error);
         *ret_end = vm_last_end(vm);
         if (r < 0)
                 return r;
-        return json_is_object(*ret_end) ? vm_view_status(*ret_end)
-                                        : error_set(&session->error, -EIO, "VM %s ended; how is not known", vm->name);
+        return json_is_object(*ret_end)
+                       ? vm_view_status(*ret_end)
+                       : error_set(&session->error, -EIO, "VM %s ended; how is not known", vm->name);
 }
 
 /* Takes the VM away, whatever became of it. */
@@ -100,7 +102,7 @@ static void clean_up(const struct session *session, const struct vm *vm) {
 
         r = vm_stop(&other, vm, &kill_order, &end);
         if (r >= 0)
-                r = vm_wait_gone(&other, vm);
+                r = vm_wait_gone(vm, &other.error);
         if (r >= 0)
                 r = vm_remove(vm, &other.error);
         if (r < 0)
@@ -153,7 +155,6 @@ static int run_vm_run(struct session *session, const struct arguments *arguments
 }
 
 static const struct option_spec options[] = {
-        VM_CONFIGURATION_OPTIONS,
         { "keep", NULL, "Do not remove the VM at the end." },
 };
 
@@ -170,6 +171,8 @@ const struct command command_vm_run = {
                 "  berth vm run --kernel vmlinuz --initrd test.gz --command-line console=ttyS0",
         .options = options,
         .n_options = ARRAY_SIZE(options),
+        .shared_options = vm_configuration_options,
+        .n_shared_options = VM_CONFIGURATION_N_OPTIONS,
         .failure = STATUS_NOT_RUN,
         .run = run_vm_run,
 };

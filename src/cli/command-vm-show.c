@@ -37,7 +37,8 @@ static void print_processes(const json_t *facts) {
                 print_line("uptime", "%s", vm_view_duration(view_integer(facts, "uptime_ms"), text));
         if (view_integer(facts, "pid") > 0)
                 print_line("process", "%" PRId64 "%s%s", view_integer(facts, "pid"),
-                           view_string(facts, "accelerator")[0] ? ", " : "", view_string(facts, "accelerator"));
+                           view_string(facts, "accelerator")[0] ? ", " : "",
+                           view_string(facts, "accelerator"));
         if (view_integer(facts, "vmhost_pid") > 0)
                 print_line("vmhost", "%" PRId64, view_integer(facts, "vmhost_pid"));
         if (view_string(facts, "confinement")[0])
@@ -53,19 +54,20 @@ static void print_networks(const json_t *facts) {
                 const char *ipv6 = view_string(entry, "ipv6_address");
 
                 print_line(label, "%s: %s%s%s, MAC %s, %s.%s", view_string(entry, "network"),
-                           view_string(entry, "address"), ipv6[0] ? ", " : "", ipv6, view_string(entry, "mac"), name,
-                           view_string(entry, "domain"));
+                           view_string(entry, "address"), ipv6[0] ? ", " : "", ipv6,
+                           view_string(entry, "mac"), name, view_string(entry, "domain"));
                 label = "";
         }
         label = "forwards";
         json_array_foreach(json_object_get(facts, "forwards"), i, entry) {
-                print_line(label, "%s %s port %" PRId64 " to the VM's port %" PRId64, view_string(entry, "protocol"),
-                           view_string(entry, "listen_address"), view_integer(entry, "listen_port"),
-                           view_integer(entry, "port"));
+                print_line(label, "%s %s port %" PRId64 " to the VM's port %" PRId64,
+                           view_string(entry, "protocol"), view_string(entry, "listen_address"),
+                           view_integer(entry, "listen_port"), view_integer(entry, "port"));
                 label = "";
         }
         if (view_integer(facts, "ssh_port") > 0)
-                print_line("ssh", "port %" PRId64 ": `berth vm ssh %s`", view_integer(facts, "ssh_port"), name);
+                print_line("ssh", "port %" PRId64 ": `berth vm ssh %s`", view_integer(facts, "ssh_port"),
+                           name);
 }
 
 static void print_restart(const json_t *facts) {
@@ -88,7 +90,8 @@ static void print_end(const json_t *end) {
         if (view_integer(end, "signal") > 0)
                 print_line("", "by %s, signal %" PRId64, view_string(end, "by"), view_integer(end, "signal"));
         else if (view_integer(end, "exit_code") > 0)
-                print_line("", "by %s, exit code %" PRId64, view_string(end, "by"), view_integer(end, "exit_code"));
+                print_line("", "by %s, exit code %" PRId64, view_string(end, "by"),
+                           view_integer(end, "exit_code"));
         json_array_foreach(tail, i, entry) {
                 print_line(label, "  %s", json_string_value(entry) ? json_string_value(entry) : "");
                 label = "";
@@ -116,7 +119,8 @@ static int find_facts(struct session *session, const struct vm *vm, json_t **ret
         error = view_string(facts, "error");
         phase = view_string(facts, "phase");
         if (error[0] && !view_string(facts, "state")[0])
-                json_object_set_new(facts, "state", json_string(text_equal(phase, "preparing") ? "starting" : "restarting"));
+                json_object_set_new(facts, "state",
+                                    json_string(text_equal(phase, "preparing") ? "starting" : "restarting"));
         if (error[0])
                 json_object_set_new(facts, "message", json_string(error));
         json_object_del(facts, "error");

@@ -43,7 +43,8 @@ static int start(struct session *session, const struct arguments *arguments, con
         if (r < 0)
                 return r;
         if (arguments_has(arguments, "json")) {
-                result = json_pack("{s:s, s:b, s:O}", "name", vm->name, "was_running", r == 0, "steps_ms", steps);
+                result = json_pack("{s:s, s:b, s:O}", "name", vm->name, "was_running", r == 0, "steps_ms",
+                                   steps);
                 if (!result || view_print_json(result) < 0)
                         return error_set(&session->error, -ENOMEM, "out of memory");
         } else if (r == 0) {
@@ -82,11 +83,12 @@ static int run_vm_restart(struct session *session, const struct arguments *argum
 }
 
 #define START_OPTIONS                                                                                        \
-        { "wait", "GOAL",                                                                                           \
-          "Until it is that far: started (QEMU runs), address (the guest\nhas its address), ssh (it can be logged "    \
-          "in to), running (it has\nbooted)." },                                                                        \
-                { "timeout", "SECONDS", "How long to wait for that; 180 without it." }, {                           \
-                "json", NULL, "The times of the steps, for programs."                                               \
+        { "wait", "GOAL",                                                                                    \
+          "Until it is that far: started (QEMU runs), address (the guest\nhas its address), ssh (it can be " \
+          "logged "                                                                                          \
+          "in to), running (it has\nbooted)." },                                                             \
+                { "timeout", "SECONDS", "How long to wait for that; 180 without it." }, {                    \
+                "json", NULL, "The times of the steps, for programs."                                        \
         }
 
 static const struct option_spec start_options[] = { START_OPTIONS };

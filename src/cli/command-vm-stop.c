@@ -9,8 +9,8 @@
 #include "cli/vm-view.h"
 
 static int print_json(struct session *session, const struct vm *vm, bool was_running, json_t *end) {
-        json_auto_t *result = json_pack("{s:s, s:b, s:O?}", "name", vm->name, "was_running", was_running, "end",
-                                        end);
+        json_auto_t *result = json_pack("{s:s, s:b, s:O?}", "name", vm->name, "was_running", was_running,
+                                        "end", end);
 
         if (!result || view_print_json(result) < 0)
                 return error_set(&session->error, -ENOMEM, "out of memory");
@@ -59,7 +59,8 @@ static int run_vm_kill(struct session *session, const struct arguments *argument
 }
 
 static const struct option_spec stop_options[] = {
-        { "timeout", "SECONDS", "How long it may take until it is ended by force, in place of\nthe VM's own time." },
+        { "timeout", "SECONDS",
+          "How long it may take until it is ended by force, in place of\nthe VM's own time." },
         { "no-wait", NULL, "Do not wait for its end." },
         { "json", NULL, "How it ended, for programs." },
 };

@@ -24,6 +24,8 @@ struct command {
         const char *help; /* paragraphs below the usage line */
         const struct option_spec *options;
         size_t n_options;
+        const struct option_spec *shared_options; /* those that it has in common with another */
+        size_t n_shared_options;
         enum status failure; /* the exit status when run returns a negative errno */
         /* The exit status; or a negative errno, with the reason in session->error. */
         int (*run)(struct session *session, const struct arguments *arguments);

@@ -14,13 +14,11 @@
 #include "cli/usage.h"
 
 static const struct command *const commands[] = {
-        &command_run,        &command_net_ls,    &command_net_show,
-        &command_net_remove, &command_net_enter, &command_vm_create,
-        &command_vm_start,   &command_vm_stop,   &command_vm_restart,
-        &command_vm_kill,    &command_vm_rm,     &command_vm_ls,
-        &command_vm_show,    &command_vm_wait,   &command_vm_logs,
-        &command_vm_console, &command_vm_ssh,    &command_vm_exec,
-        &command_vm_events,  &command_vm_run,    &command_status,
+        &command_run,        &command_net_ls,   &command_net_show, &command_net_remove, &command_net_enter,
+        &command_vm_create,  &command_vm_start, &command_vm_stop,  &command_vm_restart, &command_vm_kill,
+        &command_vm_rm,      &command_vm_ls,    &command_vm_show,  &command_vm_wait,    &command_vm_logs,
+        &command_vm_console, &command_vm_ssh,   &command_vm_exec,  &command_vm_events,  &command_vm_run,
+        &command_status,
 };
 
 static int complain(const struct error *error, enum status status) {
@@ -101,20 +99,33 @@ static int check_operands(const struct command *command, const struct arguments 
         return 0;
 }
 
-static int run_command(const struct command *command, struct session *session, char **argv) {
-        _cleanup_(arguments_deinit) struct arguments arguments = { 0 };
-        _cleanup_free_ struct option_spec *specs = calloc(command->n_options + n_common_options,
-                                                          sizeof(*specs));
-        int r;
+/* The options of a command with those that all have: an array of *ret_n, to be freed, or NULL. */
+static struct option_spec *collect_options(const struct command *command, size_t *ret_n) {
+        size_t n = command->n_options, shared = command->n_shared_options;
+        struct option_spec *specs = calloc(n + shared + n_common_options, sizeof(*specs));
 
         if (!specs)
-                return complain(&(struct error){ .code = -ENOMEM }, command->failure);
-        if (command->n_options > 0)
-                memcpy(specs, command->options, command->n_options * sizeof(*specs));
-        memcpy(specs + command->n_options, common_options, n_common_options * sizeof(*specs));
+                return NULL;
+        if (n > 0)
+                memcpy(specs, command->options, n * sizeof(*specs));
+        if (shared > 0)
+                memcpy(specs + n, command->shared_options, shared * sizeof(*specs));
+        memcpy(specs + n + shared, common_options, n_common_options * sizeof(*specs));
+        *ret_n = n + shared + n_common_options;
+        return specs;
+}
 
-        r = arguments_parse(&arguments, specs, command->n_options + n_common_options, command->trailing,
-                            command->max_operands, argv, &session->error);
+static int run_command(const struct command *command, struct session *session, char **argv) {
+        _cleanup_(arguments_deinit) struct arguments arguments = { 0 };
+        _cleanup_free_ struct option_spec *specs = NULL;
+        size_t n_specs = 0;
+        int r;
+
+        specs = collect_options(command, &n_specs);
+        if (!specs)
+                return complain(&(struct error){ .code = -ENOMEM }, command->failure);
+        r = arguments_parse(&arguments, specs, n_specs, command->trailing, command->max_operands, argv,
+                            &session->error);
         if (r == 0 && arguments_has(&arguments, "help")) {
                 usage_print_command(stdout, command);
                 return STATUS_OK;

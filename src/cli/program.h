@@ -27,6 +27,6 @@ char *program_output(const struct program *program);
 /* The last line that is not empty of what it complained: a new string, "" when it said nothing, or NULL. */
 char *program_reason(const struct program *program);
 
-/* Runs argv to its end. 0 and (ret_output not NULL) what it printed; -ENOENT where there is no such program in
- * PATH; -EIO with its reason when it failed. */
+/* Runs argv to its end. 0 and (ret_output not NULL) what it printed; -ENOENT where there is no such program
+ * in PATH; -EIO with its reason when it failed. */
 int program_run(const char *const *argv, char **ret_output, struct error *error);

@@ -15,7 +15,7 @@ const size_t n_common_options = ARRAY_SIZE(common_options);
 
 static void print_synopsis(FILE *out, const struct command *command) {
         fprintf(out, "berth %s", command->name);
-        if (command->n_options > 0)
+        if (command->n_options + command->n_shared_options > 0)
                 fprintf(out, " [OPTION...]");
         if (command->operands)
                 fprintf(out, " %s", command->operands);
@@ -69,6 +69,7 @@ void usage_print_command(FILE *out, const struct command *command) {
         fprintf(out, "Usage: ");
         print_synopsis(out, command);
         fprintf(out, "\n%s\n\nOptions:\n", command->help);
+        print_options(out, command->shared_options, command->n_shared_options);
         print_options(out, command->options, command->n_options);
         print_options(out, common_options, n_common_options);
 }

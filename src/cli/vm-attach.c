@@ -69,7 +69,8 @@ static int write_all(int fd, const char *data, size_t size) {
 
                 if (n < 0 && errno == EAGAIN) {
                         /* Somebody else made our output non-blocking. */
-                        if (poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, -1) < 0 && errno != EINTR)
+                        if (poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, -1) < 0 &&
+                            errno != EINTR)
                                 return -errno;
                         continue;
                 }
@@ -205,7 +206,10 @@ static int attach(struct attachment *a, int *ret_signal, struct error *error) {
 
 int vm_attach(const struct vm *vm, int *ret_signal, struct error *error) {
         _cleanup_(attachment_deinit) struct attachment a = {
-                .vm = vm, .terminal = TERMINAL_INIT, .console = -1, .signals = -1,
+                .vm = vm,
+                .terminal = TERMINAL_INIT,
+                .console = -1,
+                .signals = -1,
                 .interactive = isatty(STDIN_FILENO),
         };
         int r;

@@ -39,8 +39,8 @@ int vm_connect(const char *directory, const char *socket_name) {
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
                 return -errno;
-        /* A Unix socket connects at once or, with a full queue, not at all: EAGAIN is no connection that comes
-         * later (unix_stream_connect). */
+        /* A Unix socket connects at once or, with a full queue, not at all: EAGAIN is no connection that
+         * comes later (unix_stream_connect). */
         if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
                 return -errno;
         return steal_fd(&fd);
@@ -63,8 +63,8 @@ int vm_channel_open(struct vm_channel **ret, const char *directory, json_t *requ
         channel->fd = vm_connect(directory, VM_CONTROL_SOCKET);
         if (channel->fd < 0)
                 return channel->fd;
-        /* Far below what a new socket's buffer takes: it goes as a whole. One that answers before it has read,
-         * such as a refusal of too many, has closed already; its line is there to be read. */
+        /* Far below what a new socket's buffer takes: it goes as a whole. One that answers before it has
+         * read, such as a refusal of too many, has closed already; its line is there to be read. */
         n = send(channel->fd, line, (size_t)length, MSG_NOSIGNAL);
         if (n != length && !(n < 0 && errno == EPIPE))
                 return n < 0 ? -errno : -EMSGSIZE;

@@ -16,8 +16,8 @@ struct vm_channel;
 #define VM_CHANNEL_REPLY_MAX (1024 * 1024) /* bytes of a line that are taken */
 
 /*
- * Connects to the control socket in a VM's directory and sends the request. 0, -ENOENT (no socket), -ECONNREFUSED
- * (one that a dead vmhost left), -EAGAIN (a vmhost that does not accept), or another -errno.
+ * Connects to the control socket in a VM's directory and sends the request. 0, -ENOENT (no socket),
+ * -ECONNREFUSED (one that a dead vmhost left), -EAGAIN (a vmhost that does not accept), or another -errno.
  */
 int vm_channel_open(struct vm_channel **ret, const char *directory, json_t *request);
 struct vm_channel *vm_channel_free(struct vm_channel *channel);
@@ -34,6 +34,6 @@ int vm_channel_wait(struct vm_channel *channel, uint64_t deadline, json_t **ret)
 /* A whole exchange: 1 as vm_channel_wait or the failures of either. */
 int vm_channel_ask(const char *directory, json_t *request, unsigned timeout_ms, json_t **ret);
 
-/* A non-blocking connection to a Unix socket in a directory, whatever the length of its path. The fd, CLOEXEC,
- * or -errno as vm_channel_open. */
+/* A non-blocking connection to a Unix socket in a directory, whatever the length of its path. The fd,
+ * CLOEXEC, or -errno as vm_channel_open. */
 int vm_connect(const char *directory, const char *socket_name);

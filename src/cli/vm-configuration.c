@@ -31,7 +31,8 @@ static int out_of_memory(struct error *error) {
 }
 
 static int set(struct reader *reader, const char *key, json_t *consume_value, struct error *error) {
-        return json_object_set_new(reader->configuration->file, key, consume_value) < 0 ? out_of_memory(error) : 0;
+        return json_object_set_new(reader->configuration->file, key, consume_value) < 0 ? out_of_memory(error)
+                                                                                        : 0;
 }
 
 static int set_text(struct reader *reader, const char *key, const char *value, struct error *error) {
@@ -158,7 +159,8 @@ static bool is_user(const char *text) {
 static int read_ssh_user(struct reader *reader, const char *value, struct error *error) {
         if (!is_user(value))
                 return error_set(error, -EINVAL,
-                                 "\"%s\" is no name of a user: lower case letters, digits, '_' and '-'", value);
+                                 "\"%s\" is no name of a user: lower case letters, digits, '_' and '-'",
+                                 value);
         return set_text(reader, "ssh_user", value, error);
 }
 
@@ -185,8 +187,8 @@ static int read_user_data(struct reader *reader, const char *value, struct error
                 return r;
         /* A text without these would be read as the path of a file. */
         if (text[0] != '#' && !strchr(text, '\n'))
-                return error_set(error, -EINVAL, "%s: cloud-init knows it by a first line such as #cloud-config",
-                                 value);
+                return error_set(error, -EINVAL,
+                                 "%s: cloud-init knows it by a first line such as #cloud-config", value);
         /* The text itself: a VM that is complete needs no file elsewhere. */
         return set_text(reader, "user_data", text, error);
 }
@@ -247,7 +249,8 @@ static int read_share(struct reader *reader, const char *value, struct error *er
         json_array_foreach(shares, i, other)
                 if (json_equal(json_object_get(other, "tag"), json_object_get(share, "tag"))) {
                         json_decref(share);
-                        return error_set(error, -EINVAL, "%s: another share has that tag; add ,tag=TAG", value);
+                        return error_set(error, -EINVAL, "%s: another share has that tag; add ,tag=TAG",
+                                         value);
                 }
         return append(reader, "shares", share, error);
 }
@@ -264,35 +267,58 @@ static int read_no_confine(struct reader *reader, const char *value, struct erro
         return set(reader, "confine", json_false(), error);
 }
 
-static const struct {
-        const char *option;
-        int (*read)(struct reader *reader, const char *value, struct error *error);
-} readers[] = {
-        { "image", read_image },
-        { "image-format", read_image_format },
-        { "disk-size", read_disk_size },
-        { "memory", read_memory },
-        { "cpus", read_cpus },
-        { "network", read_network },
-        { "no-network", read_no_network },
-        { "ssh-key", read_ssh_key },
-        { "ssh-user", read_ssh_user },
-        { "ssh-port", read_ssh_port },
-        { "no-ssh", read_no_ssh },
-        { "hostname", read_hostname },
-        { "user-data", read_user_data },
-        { "kernel", read_kernel },
-        { "initrd", read_initrd },
-        { "command-line", read_command_line },
-        { "machine", read_machine },
-        { "firmware", read_firmware },
-        { "accelerator", read_accelerator },
-        { "forward", read_forward },
-        { "share", read_share },
-        { "restart", read_restart },
-        { "stop-timeout", read_stop_timeout },
-        { "no-confine", read_no_confine },
+const struct option_spec vm_configuration_options[] = {
+        { "image", "FILE",
+          "The disk to start from. It is only read; the VM's own disk\n"
+          "is a layer over it." },
+        { "image-format", "FORMAT", "raw or qcow2, where the image does not tell for sure." },
+        { "disk-size", "SIZE",
+          "The disk's size, such as 20G; without an image, of an empty\n"
+          "one." },
+        { "memory", "SIZE", "Such as 512M or 2G; 1G without it." },
+        { "cpus", "N", "Processors; 1 without it." },
+        { "network", "NETWORK",
+          "Attach to this network, may be given again; `shared` without\n"
+          "it. Behind the name, separated by commas: id=, mac=,\n"
+          "address=, queues=, isolated as for `berth run`." },
+        { "no-network", NULL, "Attach to none." },
+        { "ssh-key", "FILE",
+          "A public key to let in, or a file of them; may be given\n"
+          "again." },
+        { "ssh-user", "NAME", "Whom the keys let in; yourself without it." },
+        { "ssh-port", "PORT",
+          "The host's port that leads to the VM's ssh; a free one\n"
+          "without it." },
+        { "no-ssh", NULL, "No port for ssh." },
+        { "hostname", "NAME", "The VM's name is it without this." },
+        { "user-data", "FILE", "For cloud-init: a #cloud-config or a script." },
+        { "kernel", "FILE", "Boot this kernel directly." },
+        { "initrd", "FILE", "With --kernel." },
+        { "command-line", "WORDS", "With --kernel." },
+        { "machine", "TYPE", "q35 or microvm." },
+        { "firmware", "FILE", "In place of the one that is chosen." },
+        { "accelerator", "NAME", "kvm, tcg or auto." },
+        { "forward", "PORTS",
+          "[udp:][ADDRESS:]PORT:GUEST-PORT: a port of the host leads to\n"
+          "one of the VM; may be given again. 127.0.0.1 without an\n"
+          "address." },
+        { "share", "FOLDER",
+          "Show a folder to the VM, as FOLDER[,tag=TAG][,read-only]\n"
+          "[,type=virtiofs]; may be given again." },
+        { "restart", "POLICY", "no, on-failure or always." },
+        { "stop-timeout", "SECONDS", "How long a stop may take; 30 without it." },
+        { "no-confine", NULL, "Let QEMU do what its user may do." },
 };
+
+/* In the order of the options above. */
+static int (*const readers[])(struct reader *reader, const char *value, struct error *error) = {
+        read_image,        read_image_format, read_disk_size,    read_memory,      read_cpus,
+        read_network,      read_no_network,   read_ssh_key,      read_ssh_user,    read_ssh_port,
+        read_no_ssh,       read_hostname,     read_user_data,    read_kernel,      read_initrd,
+        read_command_line, read_machine,      read_firmware,     read_accelerator, read_forward,
+        read_share,        read_restart,      read_stop_timeout, read_no_confine,
+};
+_Static_assert(ARRAY_SIZE(readers) == VM_CONFIGURATION_N_OPTIONS, "one for each option");
 
 static int read_options(struct reader *reader, const struct arguments *arguments, struct error *error) {
         for (size_t i = 0; i < arguments->n_options; i++) {
@@ -301,9 +327,9 @@ static int read_options(struct reader *reader, const struct arguments *arguments
                 for (size_t j = 0; j < ARRAY_SIZE(readers); j++) {
                         int r;
 
-                        if (!text_equal(readers[j].option, option->spec->name))
+                        if (!text_equal(vm_configuration_options[j].name, option->spec->name))
                                 continue;
-                        r = readers[j].read(reader, option->value, error);
+                        r = readers[j](reader, option->value, error);
                         /* What --network shares with `berth run` names itself. */
                         if (r < 0 && error && text_starts_with(error->text, "--"))
                                 return r;
@@ -320,7 +346,8 @@ static int check(struct reader *reader, struct error *error) {
         bool kernel = json_object_get(file, "kernel"), ssh = !json_object_get(file, "ssh");
 
         if (!reader->image && !kernel && reader->configuration->disk_size_gib == 0)
-                return error_set(error, -EINVAL, "--image FILE or --kernel FILE is missing: what the VM boots");
+                return error_set(error, -EINVAL,
+                                 "--image FILE or --kernel FILE is missing: what the VM boots");
         if (reader->image_format && !reader->image)
                 return error_set(error, -EINVAL, "--image-format is of use with --image only");
         if (!kernel && (json_object_get(file, "initrd") || json_object_get(file, "command_line")))
@@ -328,7 +355,8 @@ static int check(struct reader *reader, struct error *error) {
         if (reader->no_network && json_object_get(file, "networks"))
                 return error_set(error, -EINVAL, "--network and --no-network contradict each other");
         if (reader->no_network && (json_object_get(file, "forwards") || json_object_get(file, "ssh_port")))
-                return error_set(error, -EINVAL, "ports are forwarded by a network, and --no-network leaves none");
+                return error_set(error, -EINVAL,
+                                 "ports are forwarded by a network, and --no-network leaves none");
         if (!ssh && json_object_get(file, "ssh_port"))
                 return error_set(error, -EINVAL, "--ssh-port and --no-ssh contradict each other");
         return 0;
@@ -363,7 +391,8 @@ static int complete(struct reader *reader, struct error *error) {
                         r = set_text(reader, "disk_format", "qcow2", error);
         }
         if (r == 0 && configuration->disk_size_gib > 0)
-                r = set(reader, "disk_size_gib", json_integer((json_int_t)configuration->disk_size_gib), error);
+                r = set(reader, "disk_size_gib", json_integer((json_int_t)configuration->disk_size_gib),
+                        error);
         if (r == 0 && reader->no_network)
                 r = set(reader, "ssh", json_false(), error);
         if (r == 0 && configuration->image.path)
@@ -377,10 +406,30 @@ static int complete(struct reader *reader, struct error *error) {
 /* The members in the manual's order, whatever that of the options was. */
 static int sort(struct reader *reader, struct error *error) {
         static const char *const keys[] = {
-                "image",     "disk",       "disk_format", "disk_size_gib", "kernel",  "initrd",  "command_line",
-                "machine",   "firmware",   "accelerator", "memory_mib",    "cpus",    "networks", "forwards",
-                "ssh",       "ssh_port",   "ssh_user",    "ssh_keys",      "hostname", "user_data", "shares",
-                "restart",   "stop_timeout_seconds",      "confine",
+                "image",
+                "disk",
+                "disk_format",
+                "disk_size_gib",
+                "kernel",
+                "initrd",
+                "command_line",
+                "machine",
+                "firmware",
+                "accelerator",
+                "memory_mib",
+                "cpus",
+                "networks",
+                "forwards",
+                "ssh",
+                "ssh_port",
+                "ssh_user",
+                "ssh_keys",
+                "hostname",
+                "user_data",
+                "shares",
+                "restart",
+                "stop_timeout_seconds",
+                "confine",
         };
         json_t *file = reader->configuration->file, *sorted = json_object();
 

@@ -40,32 +40,19 @@ int vm_file_load(const struct vm *vm, json_t **ret, struct error *error) {
 static const struct {
         const char *key, *text;
 } members[] = {
-        { "memory_mib", "1024" },
-        { "cpus", "1" },
-        { "machine", "\"q35\"" },
-        { "image", NULL },
-        { "disk", NULL },
-        { "disk_format", "\"qcow2\"" },
-        { "disk_size_gib", NULL },
-        { "kernel", NULL },
-        { "initrd", NULL },
-        { "command_line", NULL },
-        { "firmware", "\"auto\"" },
-        { "networks", "[]" },
-        { "forwards", "[]" },
-        { "ssh", "true" },
-        { "ssh_port", "0" },
-        { "ssh_user", NULL },
-        { "ssh_keys", "[]" },
-        { "hostname", NULL },
-        { "user_data", NULL },
-        { "shares", "[]" },
-        { "restart", "\"no\"" },
-        { "stop_timeout_seconds", "30" },
-        { "confine", "true" },
-        { "accelerator", "\"auto\"" },
-        { "console_log_mib", "8" },
-        { "extra_arguments", "[]" },
+        { "memory_mib", "1024" },   { "cpus", "1" },
+        { "machine", "\"q35\"" },   { "image", NULL },
+        { "disk", NULL },           { "disk_format", "\"qcow2\"" },
+        { "disk_size_gib", NULL },  { "kernel", NULL },
+        { "initrd", NULL },         { "command_line", NULL },
+        { "firmware", "\"auto\"" }, { "networks", "[]" },
+        { "forwards", "[]" },       { "ssh", "true" },
+        { "ssh_port", "0" },        { "ssh_user", NULL },
+        { "ssh_keys", "[]" },       { "hostname", NULL },
+        { "user_data", NULL },      { "shares", "[]" },
+        { "restart", "\"no\"" },    { "stop_timeout_seconds", "30" },
+        { "confine", "true" },      { "accelerator", "\"auto\"" },
+        { "console_log_mib", "8" }, { "extra_arguments", "[]" },
 };
 
 json_t *vm_file_complete(const struct vm *vm, const json_t *file) {
@@ -86,6 +73,8 @@ json_t *vm_file_complete(const struct vm *vm, const json_t *file) {
                 json_object_set_new(whole, "hostname", json_string(vm->name));
         if (!json_object_get(whole, "disk") && json_object_get(whole, "image"))
                 json_object_set_new(whole, "disk", json_string(VM_DISK));
+        if (!json_object_get(whole, "command_line") && json_object_get(whole, "kernel"))
+                json_object_set_new(whole, "command_line", json_string("console=ttyS0"));
         if (json_is_false(json_object_get(whole, "ssh")))
                 json_object_del(whole, "ssh_port");
         /* What vmhost will complain about is shown too. */

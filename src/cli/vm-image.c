@@ -107,7 +107,8 @@ void vm_image_deinit(struct vm_image *image) {
         *image = (struct vm_image){ 0 };
 }
 
-int vm_image_make_disk(const char *path, const struct vm_image *image, uint64_t size_gib, struct error *error) {
+int vm_image_make_disk(const char *path, const struct vm_image *image, uint64_t size_gib,
+                       struct error *error) {
         const char *argv[16] = { "qemu-img", "create", "-q", "-f", "qcow2" };
         _cleanup_free_ char *size = text_format("%" PRIu64 "G", size_gib);
         size_t n = 5;

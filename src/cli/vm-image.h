@@ -22,4 +22,5 @@ void vm_image_deinit(struct vm_image *image);
 
 /* Makes a qcow2 disk: over an image, which is only ever read, or (NULL) empty. size_gib 0: as large as the
  * image. 0 or -errno, with a text. */
-int vm_image_make_disk(const char *path, const struct vm_image *image, uint64_t size_gib, struct error *error);
+int vm_image_make_disk(const char *path, const struct vm_image *image, uint64_t size_gib,
+                       struct error *error);

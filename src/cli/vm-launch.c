@@ -11,6 +11,8 @@
 #include "cli/vm-state.h"
 #include "config.h"
 
+#define VMHOST_ANOTHER_RUNS 3 /* its exit status where the VM has a vmhost already, see vmhost(8) */
+
 static char *find_vmhost(void) {
         const char *chosen = getenv("BERTH_VMHOST");
         _cleanup_free_ char *own = process_own_directory();
@@ -29,12 +31,14 @@ static char *find_vmhost(void) {
 
 int vm_launch(struct session *session, const struct vm *vm, struct program *ret) {
         _cleanup_free_ char *vmhost = find_vmhost();
-        const char *argv[] = { vmhost, "--name", vm->name, "--backend", "qemu", "--config-dir", vm->config, NULL };
+        const char *argv[] = { vmhost, "--name",       vm->name,   "--backend",
+                               "qemu", "--config-dir", vm->config, NULL };
 
         if (!vmhost)
                 return error_set(&session->error, -ENOENT,
                                  "vmhost, which runs VMs, is not installed\n"
-                                 "it belongs beside berth, or in " BERTH_BINDIR "; BERTH_VMHOST names another");
+                                 "it belongs beside berth, or in " BERTH_BINDIR
+                                 "; BERTH_VMHOST names another");
         return program_start(ret, argv, &session->error);
 }
 
@@ -50,6 +54,9 @@ int vm_launch_finish(struct session *session, const struct vm *vm, struct progra
                 return error_errno(&session->error, status, "cannot wait for vmhost");
         if (status == 0)
                 return 0;
+        /* It told the reason before its own end; the next command is not to find it there still. */
+        if (status != VMHOST_ANOTHER_RUNS)
+                vm_wait_gone(vm, NULL);
         if (reason[0])
                 return error_set(&session->error, -EIO, "VM %s did not start: %s", vm->name, reason);
         return error_set(&session->error, -EIO,

@@ -26,10 +26,11 @@ struct vm_log {
 int vm_log_open(struct vm_log *ret, const struct vm *vm, struct error *error);
 void vm_log_close(struct vm_log *log);
 
-/* Prints the last lines of the file, or all of it (lines UINT64_MAX), and with `older` console.log.1 before it.
- * 0 or -errno. */
+/* Prints the last lines of the file, or all of it (lines UINT64_MAX), and with `older` console.log.1 before
+ * it. 0 or -errno. */
 int vm_log_print(struct vm_log *log, uint64_t lines, bool older, struct error *error);
 /* Prints what has come since. 0 or -errno. */
 int vm_log_drain(struct vm_log *log, struct error *error);
-/* Goes on printing until the VM has ended for good: 0; 1 when stop_fd (-1: none) becomes readable; or -errno. */
+/* Goes on printing until the VM has ended for good: 0; 1 when stop_fd (-1: none) becomes readable; or -errno.
+ */
 int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error);

@@ -30,7 +30,8 @@ int vm_probe_begin(struct vm_probe *probe, uint16_t port) {
         };
         if (probe->fd < 0)
                 return -errno;
-        if (connect(probe->fd, (const struct sockaddr *)&address, sizeof(address)) < 0 && errno != EINPROGRESS) {
+        if (connect(probe->fd, (const struct sockaddr *)&address, sizeof(address)) < 0 &&
+            errno != EINPROGRESS) {
                 int r = -errno;
 
                 vm_probe_end(probe);
@@ -76,8 +77,8 @@ enum vm_probe_result vm_probe_step(struct vm_probe *probe) {
                         return forget(probe);
                 return take_refusal(probe);
         }
-        return finish(probe, memcmp(probe->greeting, GREETING, probe->used) == 0 ? VM_PROBE_SSH
-                                                                                 : VM_PROBE_ADDRESS);
+        return finish(probe,
+                      memcmp(probe->greeting, GREETING, probe->used) == 0 ? VM_PROBE_SSH : VM_PROBE_ADDRESS);
 }
 
 void vm_probe_end(struct vm_probe *probe) {

@@ -5,11 +5,11 @@
 #include <stdint.h>
 
 /*
- * The forward accepts on the host whatever the VM does, and only then connects to it. What comes of that tells:
- * an ssh server greets; a guest that has its address but no server yet refuses, and the connection is reset.
- * Where no guest answers ARP the kernel gives up after 3 s (retrans_time and mcast_solicit of arp(7)), which
- * looks the same at its end, and may have begun with an earlier connection than ours. So the address is believed
- * only when one reset is followed at once by another: the kernel would begin its 3 s anew.
+ * The forward accepts on the host whatever the VM does, and only then connects to it. What comes of that
+ * tells: an ssh server greets; a guest that has its address but no server yet refuses, and the connection is
+ * reset. Where no guest answers ARP the kernel gives up after 3 s (retrans_time and mcast_solicit of arp(7)),
+ * which looks the same at its end, and may have begun with an earlier connection than ours. So the address is
+ * believed only when one reset is followed at once by another: the kernel would begin its 3 s anew.
  */
 enum vm_probe_result {
         VM_PROBE_PENDING, /* wait for vm_probe_fd to be readable, or for the deadline */

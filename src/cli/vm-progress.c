@@ -54,9 +54,10 @@ static bool has(const char *text, size_t size, const char *word) {
 
 void vm_progress_look_at_console(struct vm_progress *progress, const char *text, size_t size) {
         /* What the firmwares that QEMU has, and the usual boot loaders, print. */
-        static const char *const firmwares[] = { "SeaBIOS", "BdsDxe", "UEFI", "iPXE", "GRUB", "SYSLINUX",
-                                                 "Booting from" };
-        static const char *const kernels[] = { "Linux version", "Decompressing Linux", "] ", "login:", "systemd" };
+        static const char *const firmwares[] = { "SeaBIOS", "BdsDxe",   "UEFI",        "iPXE",
+                                                 "GRUB",    "SYSLINUX", "Booting from" };
+        static const char *const kernels[] = { "Linux version", "Decompressing Linux", "] ",
+                                               "login:", "systemd" };
         bool firmware = false;
 
         if (size == 0)

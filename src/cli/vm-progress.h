@@ -31,6 +31,6 @@ bool vm_progress_has(const struct vm_progress *progress, enum vm_step step);
 /* {"network": 112, ...} in milliseconds, those that were reached; NULL when memory is short. */
 json_t *vm_progress_describe(const struct vm_progress *progress);
 
-/* What the beginning of a console's output shows. Of a guest that is quiet until its login prompt the firmware
- * is not to be told from its kernel. */
+/* What the beginning of a console's output shows. Of a guest that is quiet until its login prompt the
+ * firmware is not to be told from its kernel. */
 void vm_progress_look_at_console(struct vm_progress *progress, const char *text, size_t size);

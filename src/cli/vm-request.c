@@ -33,8 +33,8 @@ int vm_request_failed(struct session *session, const struct vm *vm, int code) {
                                  "start %s` starts another",
                                  vm->name, vm->directory, vm->name);
         case -EPROTO:
-                return error_set(&session->error, code, "what answers at %s/" VM_CONTROL_SOCKET " is no vmhost",
-                                 vm->directory);
+                return error_set(&session->error, code,
+                                 "what answers at %s/" VM_CONTROL_SOCKET " is no vmhost", vm->directory);
         default:
                 return error_errno(&session->error, code, "cannot talk to the vmhost of %s", vm->name);
         }
@@ -42,7 +42,8 @@ int vm_request_failed(struct session *session, const struct vm *vm, int code) {
 
 int vm_request(struct session *session, const struct vm *vm, const char *method, json_t *consume_members,
                json_t **ret) {
-        json_auto_t *request = json_pack("{s:s}", "method", method), *members = consume_members, *reply = NULL;
+        json_auto_t *request = json_pack("{s:s}", "method", method), *members = consume_members,
+                    *reply = NULL;
         const char *text;
         int r;
 

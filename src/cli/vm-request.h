@@ -11,13 +11,14 @@
 
 /*
  * Asks `method`, and consumes the further members of the request (NULL: none). 0 and the reply, which is a
- * good one; -EHOSTDOWN (no vmhost), -ETIMEDOUT (it does not answer), -EAGAIN (it has no VM yet, or refuses) or
- * another -errno, with a text.
+ * good one; -EHOSTDOWN (no vmhost), -ETIMEDOUT (it does not answer), -EAGAIN (it has no VM yet, or refuses)
+ * or another -errno, with a text.
  */
 int vm_request(struct session *session, const struct vm *vm, const char *method, json_t *consume_members,
                json_t **ret);
 
-/* Why VM_PRESENCE is not what a command needs: the text for a VM that no vmhost supervises; returns -EHOSTDOWN. */
+/* Why VM_PRESENCE is not what a command needs: the text for a VM that no vmhost supervises; returns
+ * -EHOSTDOWN. */
 int vm_not_running(struct session *session, const struct vm *vm);
 /* The text for a failure of vm_channel_*; returns code. */
 int vm_request_failed(struct session *session, const struct vm *vm, int code);

@@ -28,7 +28,8 @@ static bool greets(uint16_t port) {
         if (vm_probe_begin(&probe, port) < 0)
                 return false;
         while ((result = vm_probe_step(&probe)) == VM_PROBE_PENDING)
-                poll(&(struct pollfd){ .fd = probe.fd, .events = POLLIN }, 1, vm_clock_left_ms(probe.deadline));
+                poll(&(struct pollfd){ .fd = probe.fd, .events = POLLIN }, 1,
+                     vm_clock_left_ms(probe.deadline));
         return result == VM_PROBE_SSH;
 }
 
@@ -124,11 +125,19 @@ int vm_ssh_command(const struct vm *vm, uint16_t port, const char *user, struct 
         _cleanup_free_ char *quoted = known_hosts ? quote_path(known_hosts) : NULL;
         _cleanup_free_ char *option = quoted ? text_format("-oUserKnownHostsFile=%s", quoted) : NULL;
         /* By the VM's name: its port changes from run to run, and was another VM's before. */
-        _cleanup_free_ char *alias = text_format("-oHostKeyAlias=%s", vm->name), *number = text_format("%u", port);
+        _cleanup_free_ char *alias = text_format("-oHostKeyAlias=%s", vm->name),
+                            *number = text_format("%u", port);
         json_auto_t *file = NULL;
         const char *const first[] = {
-                "ssh", "-p", number, option, alias, "-oStrictHostKeyChecking=accept-new",
-                "-oGlobalKnownHostsFile=/dev/null", "-oCheckHostIP=no", "-oLogLevel=ERROR",
+                "ssh",
+                "-p",
+                number,
+                option,
+                alias,
+                "-oStrictHostKeyChecking=accept-new",
+                "-oGlobalKnownHostsFile=/dev/null",
+                "-oCheckHostIP=no",
+                "-oLogLevel=ERROR",
         };
         const char *last[] = { "-l", user, "127.0.0.1" };
         size_t skip;

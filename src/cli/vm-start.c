@@ -32,7 +32,8 @@ struct start {
         const struct vm *vm;
         enum vm_goal goal;
         struct vm_progress progress;
-        struct program program; /* vmhost until it has detached itself; pidfd -1 when it has, or was not needed */
+        struct program
+                program; /* vmhost until it has detached itself; pidfd -1 when it has, or was not needed */
         struct vm_channel *events;
         struct vm_probe probe;
         uint64_t next_probe; /* loop_now */
@@ -159,15 +160,17 @@ static int look_through_forward(struct start *start) {
                     view_string(info, "state")[0]) {
                         start->port = (uint16_t)view_integer(info, "ssh_port");
                         if (start->port == 0)
-                                return error_set(&start->session->error, -ENOTSUP,
-                                                 "VM %s runs, and cannot be waited for: it has no port for ssh, "
-                                                 "through which that is seen",
-                                                 start->vm->name);
+                                return error_set(
+                                        &start->session->error, -ENOTSUP,
+                                        "VM %s runs, and cannot be waited for: it has no port for ssh, "
+                                        "through which that is seen",
+                                        start->vm->name);
                 }
         }
         if (start->port == 0)
                 return 0;
-        if (start->probe.fd < 0 && loop_now() >= start->next_probe && vm_probe_begin(&start->probe, start->port) < 0)
+        if (start->probe.fd < 0 && loop_now() >= start->next_probe &&
+            vm_probe_begin(&start->probe, start->port) < 0)
                 start->next_probe = vm_clock_in_ms(PROBE_PAUSE_MS);
         if (start->probe.fd < 0)
                 return 0;
@@ -214,7 +217,8 @@ static int fail_late(struct start *start, unsigned timeout_s) {
         return error_set(&start->session->error, -EIO,
                          "VM %s ended: %s\n"
                          "`berth vm logs %s` shows its console",
-                         start->vm->name, end ? vm_view_end(end, line) : "the reason is not known", start->vm->name);
+                         start->vm->name, end ? vm_view_end(end, line) : "the reason is not known",
+                         start->vm->name);
 }
 
 static int follow(struct start *start, const struct vm_start_order *order) {
@@ -255,7 +259,10 @@ static int check_answers(struct session *session, const struct vm *vm) {
 int vm_start(struct session *session, const struct vm *vm, const struct vm_start_order *order,
              json_t **ret_steps) {
         _cleanup_(start_deinit) struct start start = {
-                .session = session, .vm = vm, .goal = order->goal, .program = PROGRAM_INIT,
+                .session = session,
+                .vm = vm,
+                .goal = order->goal,
+                .program = PROGRAM_INIT,
                 .probe = VM_PROBE_INIT,
         };
         bool hosted = vm_presence(vm->directory) == VM_PRESENCE_HOSTED;

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/file.h"
@@ -11,8 +13,10 @@
 #include "base/text.h"
 #include "cli/view.h"
 #include "cli/vm-channel.h"
+#include "cli/vm-clock.h"
 
 #define STATE_MAX (1024 * 1024)
+#define GONE_MS 5000
 
 int vm_state_load(const char *directory, json_t **ret, struct error *error) {
         _cleanup_free_ char *path = text_format("%s/" VM_STATE, directory), *text = NULL;
@@ -63,4 +67,26 @@ enum vm_presence vm_presence(const char *directory) {
         if (vm_state_load(directory, &state, NULL) == 0 && vm_state_runs(state))
                 return VM_PRESENCE_ORPHAN;
         return VM_PRESENCE_NONE;
+}
+
+int vm_wait_gone(const struct vm *vm, struct error *error) {
+        _cleanup_free_ char *lock = vm_path(vm, VM_LOCK);
+        const struct timespec pause = { .tv_nsec = 10000000 };
+        uint64_t deadline = vm_clock_in_ms(GONE_MS);
+
+        if (!lock)
+                return error_set(error, -ENOMEM, "out of memory");
+        /* It answers for the end of the VM before its own: its lock goes last. */
+        for (;;) {
+                _cleanup_fd_ int fd = access(lock, F_OK) == 0 ? file_lock(lock, false, NULL) : -ENOENT;
+
+                if (fd != -EWOULDBLOCK)
+                        return 0;
+                if (vm_clock_left_ms(deadline) == 0)
+                        return error_set(error, -ETIMEDOUT,
+                                         "VM %s has ended, but its vmhost goes on\n"
+                                         "%s/" VM_LOG " may say why",
+                                         vm->name, vm->directory);
+                nanosleep(&pause, NULL);
+        }
 }

@@ -21,3 +21,6 @@ enum vm_presence {
 
 /* Looks at the control socket and the state; asks nothing, so it does not wait either. */
 enum vm_presence vm_presence(const char *directory);
+
+/* Waits until no vmhost holds the VM any more, at most a few seconds. 0 or -ETIMEDOUT, with a text. */
+int vm_wait_gone(const struct vm *vm, struct error *error);

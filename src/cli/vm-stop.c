@@ -5,11 +5,8 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/fd.h"
-#include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "cli/vm-channel.h"
@@ -22,7 +19,6 @@
 
 #define SLACK_MS 10000 /* beyond its budget, for a loaded machine to write the record */
 #define FORCED_MS 5000 /* the budget of a stop by force */
-#define GONE_MS 5000
 #define LOOK_MS 1000 /* between looks at how far a stop is */
 
 json_t *vm_last_end(const struct vm *vm) {
@@ -30,28 +26,6 @@ json_t *vm_last_end(const struct vm *vm) {
 
         vm_state_load(vm->directory, &state, NULL);
         return json_incref(json_object_get(state, "last_end"));
-}
-
-int vm_wait_gone(struct session *session, const struct vm *vm) {
-        _cleanup_free_ char *lock = vm_path(vm, VM_LOCK);
-        const struct timespec pause = { .tv_nsec = 10000000 };
-        uint64_t deadline = vm_clock_in_ms(GONE_MS);
-
-        if (!lock)
-                return error_set(&session->error, -ENOMEM, "out of memory");
-        /* It answers for the end of the VM before its own: its lock goes last. */
-        for (;;) {
-                _cleanup_fd_ int fd = access(lock, F_OK) == 0 ? file_lock(lock, false, NULL) : -ENOENT;
-
-                if (fd != -EWOULDBLOCK)
-                        return 0;
-                if (vm_clock_left_ms(deadline) == 0)
-                        return error_set(&session->error, -ETIMEDOUT,
-                                         "VM %s has ended, but its vmhost goes on\n"
-                                         "%s/" VM_LOG " may say why",
-                                         vm->name, vm->directory);
-                nanosleep(&pause, NULL);
-        }
 }
 
 /* The line on a terminal, in place of the one before; NULL wipes it. */
@@ -122,13 +96,14 @@ static int stop_hosted(struct session *session, const struct vm *vm, const struc
                                  vm->name, vm->name, vm->name);
         if (r < 0)
                 return vm_request_failed(session, vm, r);
-        r = vm_wait_gone(session, vm);
+        r = vm_wait_gone(vm, &session->error);
         if (r == 0 && !*ret_end)
                 *ret_end = vm_last_end(vm);
         return r < 0 ? r : 1;
 }
 
-int vm_stop(struct session *session, const struct vm *vm, const struct vm_stop_order *order, json_t **ret_end) {
+int vm_stop(struct session *session, const struct vm *vm, const struct vm_stop_order *order,
+            json_t **ret_end) {
         struct vm_stop_order full = *order;
         int r;
 

@@ -15,13 +15,11 @@ struct vm_stop_order {
 };
 
 /*
- * Stops a VM, one without a vmhost too, which gets one for it. 1 when it has ended, 0 when there was nothing to
- * stop, or -errno. *ret_end is the record of its end, a new reference, or NULL where there is none (yet).
+ * Stops a VM, one without a vmhost too, which gets one for it. 1 when it has ended, 0 when there was nothing
+ * to stop, or -errno. *ret_end is the record of its end, a new reference, or NULL where there is none (yet).
  */
-int vm_stop(struct session *session, const struct vm *vm, const struct vm_stop_order *order, json_t **ret_end);
-
-/* Waits until no vmhost holds the VM any more, at most a few seconds. 0 or -ETIMEDOUT, with a text. */
-int vm_wait_gone(struct session *session, const struct vm *vm);
+int vm_stop(struct session *session, const struct vm *vm, const struct vm_stop_order *order,
+            json_t **ret_end);
 
 /* The record of the last end, a new reference, or NULL. */
 json_t *vm_last_end(const struct vm *vm);

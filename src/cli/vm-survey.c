@@ -88,7 +88,8 @@ static bool collect(struct survey *survey) {
 }
 
 static void wait_for_answers(struct survey *survey) {
-        uint64_t start = loop_now(), hard = start + SURVEY_HARD_MS * 1000, soft = start + SURVEY_SOFT_MS * 1000;
+        uint64_t start = loop_now(), hard = start + SURVEY_HARD_MS * 1000,
+                 soft = start + SURVEY_SOFT_MS * 1000;
 
         for (;;) {
                 uint64_t slowest = 0;
@@ -138,7 +139,8 @@ json_t *vm_survey_unhosted(const char *directory, const char *name) {
 /* What is said of a VM whose vmhost answered, or not. */
 static json_t *describe(const struct question *question) {
         json_t *found = json_pack("{s:s}", "name", question->name);
-        const char *error = view_string(question->answer, "error"), *phase = view_string(question->answer, "phase");
+        const char *error = view_string(question->answer, "error"),
+                   *phase = view_string(question->answer, "phase");
 
         if (!found)
                 return NULL;

@@ -36,14 +36,15 @@ static int parse_size(const char *value, const char *units, uint64_t max, uint64
                 return -ENOMEM;
         if (*unit) {
                 found = strchr(units, *unit >= 'a' && *unit <= 'z' ? *unit - 'a' + 'A' : *unit);
-                if (!found || !(text_equal(unit + 1, "") || text_equal(unit + 1, "B") || text_equal(unit + 1, "iB")))
+                if (!found ||
+                    !(text_equal(unit + 1, "") || text_equal(unit + 1, "B") || text_equal(unit + 1, "iB")))
                         return -EINVAL;
         }
         if (text_parse_u64(digits, max, &number) < 0)
                 return -EINVAL;
+        /* No unit makes of max, as it is here, more than 64 bits hold. */
         for (; found > units; found--)
-                if (__builtin_mul_overflow(number, UINT64_C(1024), &number))
-                        return -EINVAL;
+                number *= 1024;
         if (number > max)
                 return -EINVAL;
         *ret = number;
@@ -57,8 +58,9 @@ int vm_value_memory(const char *value, uint64_t *ret_mib, struct error *error) {
         if (r == -ENOMEM)
                 return out_of_memory(error);
         if (r < 0 || mib < MEMORY_MIN_MIB)
-                return error_set(error, -EINVAL, "%s: not a size of memory, such as 512M or 2G (at least %dM)",
-                                 value, MEMORY_MIN_MIB);
+                return error_set(error, -EINVAL,
+                                 "%s: not a size of memory, such as 512M or 2G (at least %dM)", value,
+                                 MEMORY_MIN_MIB);
         *ret_mib = mib;
         return 0;
 }
@@ -101,7 +103,8 @@ static int take_address(const char **text, char **ret) {
         if (!address)
                 return -ENOMEM;
         if (ipv6) {
-                if ((*text)[length] != ']' || (*text)[length + 1] != ':' || ipv6_parse(address, &address6) < 0)
+                if ((*text)[length] != ']' || (*text)[length + 1] != ':' ||
+                    ipv6_parse(address, &address6) < 0)
                         return -EINVAL;
                 *text += length + 2;
                 *ret = text_format("[%s]", address);
@@ -170,12 +173,14 @@ static int parse_share_member(json_t *share, const char *member, struct error *e
                         return error_set(error, -EINVAL,
                                          "tag=%s: a tag has 1 to %d letters, digits, '-', '_' and '.'",
                                          member + 4, TAG_MAX);
-                return json_object_set_new(share, "tag", json_string(member + 4)) < 0 ? out_of_memory(error) : 0;
+                return json_object_set_new(share, "tag", json_string(member + 4)) < 0 ? out_of_memory(error)
+                                                                                      : 0;
         }
         if (text_equal(member, "type=9p") || text_equal(member, "type=virtiofs"))
-                return json_object_set_new(share, "type", json_string(member + 5)) < 0 ? out_of_memory(error) : 0;
-        return error_set(error, -EINVAL, "%s: unknown; there are tag=TAG, type=9p, type=virtiofs and read-only",
-                         member);
+                return json_object_set_new(share, "type", json_string(member + 5)) < 0 ? out_of_memory(error)
+                                                                                       : 0;
+        return error_set(error, -EINVAL,
+                         "%s: unknown; there are tag=TAG, type=9p, type=virtiofs and read-only", member);
 }
 
 int vm_value_share(const char *value, json_t **ret, struct error *error) {
@@ -240,7 +245,8 @@ int vm_value_network(const char *value, json_t **ret, struct error *error) {
         return network ? 0 : out_of_memory(error);
 }
 
-/* Whether a line looks like a public key of OpenSSH: a type, a blank, and the base64 of a length below 2^24. */
+/* Whether a line looks like a public key of OpenSSH: a type, a blank, and the base64 of a length below 2^24.
+ */
 static bool is_key(const char *line) {
         static const char *const types[] = { "ssh-", "ecdsa-", "sk-" };
         const char *blank = strchr(line, ' ');

@@ -87,8 +87,8 @@ char *vm_view_addresses(const json_t *vm, char buffer[static VM_VIEW_LINE_SIZE])
 
                 if (!text || used + strlen(text) + 3 > VM_VIEW_LINE_SIZE)
                         continue;
-                used += (size_t)snprintf(buffer + used, VM_VIEW_LINE_SIZE - used, "%s%s", used > 0 ? ", " : "",
-                                         text);
+                used += (size_t)snprintf(buffer + used, VM_VIEW_LINE_SIZE - used, "%s%s",
+                                         used > 0 ? ", " : "", text);
         }
         return buffer;
 }

@@ -13,8 +13,8 @@ char *vm_view_time(int64_t milliseconds, char buffer[static VIEW_TEXT_SIZE]);
 
 #define VM_VIEW_LINE_SIZE 256
 
-/* Of an object of vm_survey, or a vmhost's answer: "running", "stopping: acpi, 12 s left", "io-error: disk full",
- * "stopped", "failed"... */
+/* Of an object of vm_survey, or a vmhost's answer: "running", "stopping: acpi, 12 s left", "io-error: disk
+ * full", "stopped", "failed"... */
 char *vm_view_state(const json_t *vm, char buffer[static VM_VIEW_LINE_SIZE]);
 /* Of an end record: "the guest shut itself down (after 3 min 5 s)". */
 char *vm_view_end(const json_t *end, char buffer[static VM_VIEW_LINE_SIZE]);

@@ -59,12 +59,7 @@ static int spawn(void *data, int log_fd, pid_t *ret_pid, struct error *error) {
         _cleanup_free_ char *file = text_format("--conf-file=%s", dnsmasq->configuration_path);
         const char *argv[] = { dnsmasq->program, "--keep-in-foreground", file, NULL };
 
-        if (!file)
-                return -ENOMEM;
-        int pidfd = service_execute(argv, log_fd, ret_pid, error);
-        if (pidfd >= 0)
-                leftover_note(dnsmasq->note_path, *ret_pid);
-        return pidfd;
+        return file ? service_execute(dnsmasq->note_path, argv, log_fd, ret_pid, error) : -ENOMEM;
 }
 
 static const struct service_ops service_ops = {

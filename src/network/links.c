@@ -5,6 +5,7 @@
 #include <linux/if_link.h>
 #include <linux/if_addr.h>
 #include <linux/if_bridge.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
@@ -337,6 +338,34 @@ int links_set_up(struct links *links, const char *name, struct error *error) {
                 r = request(links, SIOCSIFFLAGS, name, &ifr);
         }
         return r < 0 ? error_errno(error, r, "setting device %s up", name) : 0;
+}
+
+static int set_solicitation(struct links *links, const char *table, int index, unsigned times, unsigned interval_ms,
+                            struct error *error) {
+        struct ndtmsg header = { .ndtm_family = AF_UNSPEC };
+        _cleanup_msg_ struct nl_msg *msg = message_new(RTM_SETNEIGHTBL, NLM_F_REPLACE, &header, sizeof(header));
+
+        if (!msg)
+                return -ENOMEM;
+        nla_put_string(msg, NDTA_NAME, table);
+        struct nlattr *parameters = nla_nest_start(msg, NDTA_PARMS);
+        nla_put_u32(msg, NDTPA_IFINDEX, (uint32_t)index);
+        nla_put_u32(msg, NDTPA_MCAST_PROBES, times);
+        nla_put_u64(msg, NDTPA_RETRANS_TIME, interval_ms);
+        nla_nest_end(msg, parameters);
+        return transact(links, msg, error, "setting up", table);
+}
+
+int links_set_solicitation(struct links *links, const char *name, unsigned times, unsigned interval_ms,
+                           struct error *error) {
+        int index = find(links, name, error);
+
+        if (index < 0)
+                return index;
+        int r = set_solicitation(links, "arp_cache", index, times, interval_ms, error);
+        if (r >= 0)
+                r = set_solicitation(links, "ndisc_cache", index, times, interval_ms, error);
+        return r == -ENODEV ? 0 : r; /* a kernel without IPv6 has no such table */
 }
 
 struct port_query {

@@ -46,6 +46,12 @@ int links_add_veth(struct links *links, const char *name, const char *peer, int 
 int links_delete(struct links *links, const char *name, struct error *error);
 
 int links_set_up(struct links *links, const char *name, struct error *error);
+/*
+ * How neighbours are asked for on a device, by ARP and by neighbour discovery: so often, so many milliseconds apart.
+ * By rtnetlink, for a user namespace does not show the settings of /proc/sys/net/ipv6/neigh (neigh_sysctl_register).
+ */
+int links_set_solicitation(struct links *links, const char *name, unsigned times, unsigned interval_ms,
+                           struct error *error);
 /* Makes the device a port of the bridge, with an alias, a MAC, an MTU, and up; isolated ports reach only ports that are not
  * (the kernel's answer is read back, for old ones ignore the flag). */
 int links_set_port(struct links *links, const char *name, const char *bridge, const char *alias,

@@ -153,6 +153,16 @@ static int prepare(struct network_parts *parts, struct error *error) {
         return r >= 0 ? set_namespaces(parts, error) : r;
 }
 
+/* Who ends us while we start is heard once the loop runs, which then takes down all that was made. */
+static void hold_terminate(void) {
+        sigset_t set;
+
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 static int on_terminate(struct source *source, const struct signalfd_siginfo *info, void *data) {
         network_retire(data);
         return 0;
@@ -198,6 +208,7 @@ int main(int argc, char **argv) {
         /* A terminal that closes is the client's affair. */
         signal(SIGHUP, SIG_IGN);
         signal(SIGPIPE, SIG_IGN);
+        hold_terminate();
         prctl(PR_SET_NAME, "berth-network");
 
         fd_set_cloexec(BROKER_FD, true);

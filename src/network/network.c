@@ -51,7 +51,7 @@ struct network {
         char *other_list4, *other_list6; /* the subnets of other networks, as they are applied */
         struct watch *watch, *host_watch, *rules_watch;
         struct control *control;
-        struct source *start_timer, *idle_timer;
+        struct source *start_timer, *idle_timer, *outpost_source;
         bool ready;
         bool telling; /* a new broker is being told of the leases */
         uint64_t idle_since; /* loop_now; 0: not idle */
@@ -402,6 +402,21 @@ static int on_broker_message(void *data, struct wire_message *message) {
         return 0;
 }
 
+/* It cannot be made again from inside the namespaces. The broker starts another process, which takes over. */
+static int on_outpost_ended(struct source *source, const siginfo_t *info, void *data) {
+        log_error("the process that this one left in the host's namespaces has ended: a new pair is to take over");
+        return -ECHILD;
+}
+
+static int watch_outpost(struct network *network, struct error *error) {
+        int pidfd = outpost_open_process(network->parts.outpost);
+        if (pidfd < 0)
+                return error_errno(error, pidfd, "watching the process in the host's namespaces");
+
+        int r = loop_add_child(network->loop, &network->outpost_source, pidfd, on_outpost_ended, network);
+        return r < 0 ? error_errno(error, r, "watching the process in the host's namespaces") : 0;
+}
+
 static uint32_t find_vm(void *data, const char *name) {
         struct network *network = data;
 
@@ -513,6 +528,8 @@ static int start(struct network *network, struct error *error) {
         if (r >= 0)
                 r = make_watches(network, error);
         if (r >= 0)
+                r = watch_outpost(network, error);
+        if (r >= 0)
                 r = loop_add_timer(network->loop, &network->start_timer, on_start_timer, network);
         if (r >= 0)
                 r = loop_add_timer(network->loop, &network->idle_timer, on_idle_timer, network);
@@ -562,6 +579,7 @@ struct network *network_free(struct network *network) {
         control_free(network->control);
         source_free(network->start_timer);
         source_free(network->idle_timer);
+        source_free(network->outpost_source);
         watch_free(network->watch);
         watch_free(network->host_watch);
         watch_free(network->rules_watch);

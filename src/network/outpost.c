@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/memory.h"
 #include "base/process.h"
+#include "network/leftover.h"
 
 #define FDS_MAX 8
 #define CHILDREN_MAX 8
@@ -21,7 +22,7 @@
 
 enum request_kind { REQUEST_SOCKET, REQUEST_SPAWN };
 
-/* A request is one packet: this, and for REQUEST_SPAWN the arguments behind it, each with its NUL. */
+/* A request is one packet: this, and for REQUEST_SPAWN the note's path and the arguments behind it, each with its NUL. */
 struct request {
         enum request_kind kind;
         int family, type, protocol;
@@ -88,12 +89,13 @@ static ssize_t packet_receive(int socket, void *buffer, size_t size, int fds[sta
 }
 
 /* In the program to be: fds[0] is its log, the others become 3 and up. */
-_Noreturn static void become(char *arguments, size_t size, const int *fds, size_t n_fds) {
+_Noreturn static void become(pid_t parent, char *arguments, size_t size, const int *fds, size_t n_fds) {
+        const char *note = arguments;
         char *argv[64];
         size_t argc = 0;
         int moved[FDS_MAX];
 
-        for (size_t i = 0; i < size && argc < ARRAY_SIZE(argv) - 1; i += strlen(arguments + i) + 1)
+        for (size_t i = strlen(note) + 1; i < size && argc < ARRAY_SIZE(argv) - 1; i += strlen(arguments + i) + 1)
                 argv[argc++] = arguments + i;
         argv[argc] = NULL;
 
@@ -112,7 +114,12 @@ _Noreturn static void become(char *arguments, size_t size, const int *fds, size_
         sigprocmask(SIG_SETMASK, &none, NULL);
         signal(SIGCHLD, SIG_DFL);
         signal(SIGPIPE, SIG_DFL);
+        /* From here on it ends with us, until it is another user's; by then it is written down. */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+                _exit(127);
+        if (*note)
+                leftover_note(note, getpid());
         execv(argv[0], argv);
         dprintf(2, "%s: %s\n", argv[0], strerror(errno));
         _exit(127);
@@ -129,11 +136,11 @@ static int serve_spawn(char *arguments, size_t size, const int *fds, size_t n_fd
                 return -EINVAL;
         children[slot] = fd_close(children[slot]);
 
-        pid_t pid = fork();
+        pid_t self = getpid(), pid = fork();
         if (pid < 0)
                 return -errno;
         if (pid == 0)
-                become(arguments, size, fds, n_fds);
+                become(self, arguments, size, fds, n_fds);
 
         /* SIGCHLD is ignored, so a child that ended already is reaped: pidfd_open then says so. */
         int pidfd = process_open(pid);
@@ -233,6 +240,10 @@ struct outpost *outpost_free(struct outpost *outpost) {
         return NULL;
 }
 
+int outpost_open_process(const struct outpost *outpost) {
+        return process_open(outpost->pid);
+}
+
 /* One exchange: the fd that came back, or -errno. */
 static int call(struct outpost *outpost, const struct iovec *iov, size_t n_iov, const int *fds, size_t n_fds,
                 struct reply *reply) {
@@ -260,8 +271,8 @@ int outpost_socket(struct outpost *outpost, int family, int type, int protocol) 
         return call(outpost, &iov, 1, NULL, 0, &reply);
 }
 
-int outpost_spawn(struct outpost *outpost, const char *const *argv, int log_fd, const int *fds, size_t n_fds,
-                  pid_t *ret_pid) {
+int outpost_spawn(struct outpost *outpost, const char *note, const char *const *argv, int log_fd, const int *fds,
+                  size_t n_fds, pid_t *ret_pid) {
         struct request request = { .kind = REQUEST_SPAWN };
         char arguments[ARGUMENTS_MAX];
         size_t size = 0;
@@ -270,11 +281,11 @@ int outpost_spawn(struct outpost *outpost, const char *const *argv, int log_fd, 
 
         if (n_fds > FDS_MAX - 1)
                 return -E2BIG;
-        for (size_t i = 0; argv[i]; i++) {
-                size_t length = strlen(argv[i]) + 1;
+        for (const char *const *next = argv, *word = note ?: ""; word; word = *next++) {
+                size_t length = strlen(word) + 1;
                 if (size + length > sizeof(arguments))
                         return -E2BIG;
-                memcpy(arguments + size, argv[i], length);
+                memcpy(arguments + size, word, length);
                 size += length;
         }
         if (n_fds > 0)

@@ -7,6 +7,14 @@
 #include "network/addresses.h"
 #include "network/ruleset.h"
 
+/*
+ * A VM is asked for before it has its address: dnsmasq pings the one that a VM will form to know whether to publish
+ * it. With the kernel's second between two questions, the first answer to a VM that has just booted would wait, and
+ * be dropped behind the third.
+ */
+#define SOLICITATIONS 20
+#define SOLICITATION_INTERVAL 100 /* milliseconds */
+
 static const struct setting {
         const char *path, *value;
         bool ipv6; /* wanted only with IPv6 */
@@ -62,5 +70,7 @@ int router_set_up(const struct configuration *c, struct links *links, struct err
                 if (r >= 0)
                         r = links_add_address6(links, RULESET_BRIDGE, &gateway6, 64, error);
         }
+        if (r >= 0)
+                r = links_set_solicitation(links, RULESET_BRIDGE, SOLICITATIONS, SOLICITATION_INTERVAL, error);
         return r >= 0 ? links_set_up(links, RULESET_BRIDGE, error) : r;
 }

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/process.h"
+#include "network/leftover.h"
 
 #define BACKOFF_MIN 50000ULL
 #define BACKOFF_MAX 5000000ULL
@@ -237,7 +238,7 @@ json_t *service_describe(const struct service *service) {
         return object;
 }
 
-int service_execute(const char *const *argv, int log_fd, pid_t *ret_pid, struct error *error) {
+int service_execute(const char *note, const char *const *argv, int log_fd, pid_t *ret_pid, struct error *error) {
         pid_t parent = getpid(), pid = fork();
 
         if (pid < 0)
@@ -254,6 +255,8 @@ int service_execute(const char *const *argv, int log_fd, pid_t *ret_pid, struct 
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
                 if (getppid() != parent || dup2(null, 0) < 0 || dup2(log_fd, 1) < 0 || dup2(log_fd, 2) < 0)
                         _exit(127);
+                if (note)
+                        leftover_note(note, getpid());
                 execv(argv[0], (char *const *)argv);
                 dprintf(2, "%s: %s\n", argv[0], strerror(errno));
                 _exit(127);

@@ -50,5 +50,6 @@ const char *service_message(const struct service *service);
 /* {"pid","restarts","state","message"}: for `list`. */
 json_t *service_describe(const struct service *service);
 
-/* A spawn for programs that run in this process's own namespaces: argv[0] is a path. A pidfd or -errno. */
-int service_execute(const char *const *argv, int log_fd, pid_t *ret_pid, struct error *error);
+/* A spawn for programs that run in this process's own namespaces: argv[0] is a path. Before it runs it is written down at
+ * `note` (leftover.h; NULL: nowhere). A pidfd or -errno. */
+int service_execute(const char *note, const char *const *argv, int log_fd, pid_t *ret_pid, struct error *error);

@@ -56,11 +56,9 @@ static int spawn(void *data, int log_fd, pid_t *ret_pid, struct error *error) {
                 "--userns", "/proc/self/fd/3", "--netns", "/proc/self/fd/4", NULL,
         };
 
-        int pidfd = outpost_spawn(pasta->context.outpost, argv, log_fd, fds, ARRAY_SIZE(fds), ret_pid);
-        if (pidfd < 0)
-                return error_errno(error, pidfd, "starting %s", pasta->program);
-        leftover_note(pasta->note_path, *ret_pid);
-        return pidfd;
+        int pidfd = outpost_spawn(pasta->context.outpost, pasta->note_path, argv, log_fd, fds, ARRAY_SIZE(fds),
+                                  ret_pid);
+        return pidfd < 0 ? error_errno(error, pidfd, "starting %s", pasta->program) : pidfd;
 }
 
 static const struct service_ops service_ops = {

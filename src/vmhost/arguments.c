@@ -87,8 +87,8 @@ static void add_machine(struct composition *q) {
         if (q->pci)
                 add(q, "q35,memory-backend=memory");
         else
-                /* ACPI brings the power button to microvm, and takes the old timer away: then a kernel needs KVM's
-                 * clock to find out how fast time passes, and hangs where there is none. */
+                /* ACPI brings the power button to microvm, and takes the old timer away: then a kernel needs
+                 * KVM's clock to find out how fast time passes, and hangs where there is none. */
                 add(q, "microvm,acpi=%s,memory-backend=memory", q->context->kvm ? "on" : "off");
         add_pair(q, "-accel", q->context->kvm ? "kvm" : "tcg");
         add_pair(q, "-cpu", q->context->kvm ? "host" : "max");
@@ -155,10 +155,10 @@ static void add_disk(struct composition *q) {
         file = json_pack("{ss ss ss ss}", "driver", q->context->disk_is_device ? "host_device" : "file",
                          "filename", c->disk, "aio", aio, "discard", "unmap");
         add_json(q, "-blockdev",
-                 json_pack("{ss ss ss so}", "driver", c->disk_format == DISK_RAW ? "raw" : "qcow2", "node-name",
-                           "disk", "discard", "unmap", "file", file));
-        /* A full or failing disk of the host stops the VM, in place of errors that a guest's file system does not
-         * survive. */
+                 json_pack("{ss ss ss so}", "driver", c->disk_format == DISK_RAW ? "raw" : "qcow2",
+                           "node-name", "disk", "discard", "unmap", "file", file));
+        /* A full or failing disk of the host stops the VM, in place of errors that a guest's file system does
+         * not survive. */
         add(q, "-device");
         add(q, "virtio-blk-%s,drive=disk,bootindex=1,werror=stop,rerror=stop", q->bus);
 }
@@ -183,7 +183,8 @@ static char *base64(const char *text) {
 
         for (; encoded && size > 0; p += 3) {
                 size_t n = size < 3 ? size : 3;
-                unsigned group = (unsigned)p[0] << 16 | (n > 1 ? (unsigned)p[1] << 8 : 0) | (n > 2 ? p[2] : 0);
+                unsigned group = (unsigned)p[0] << 16 | (n > 1 ? (unsigned)p[1] << 8 : 0) |
+                                 (n > 2 ? p[2] : 0);
 
                 *end++ = digits[group >> 18];
                 *end++ = digits[group >> 12 & 63];
@@ -204,13 +205,15 @@ static void add_credentials(struct composition *q) {
         if (seed_credentials(q->c, credentials, &n) < 0)
                 q->words.failed = true;
         for (size_t i = 0; i < n; i++) {
-                _cleanup_free_ char *value = q->pci ? base64(credentials[i].value) : escape(credentials[i].value);
+                _cleanup_free_ char *value = q->pci ? base64(credentials[i].value)
+                                                    : escape(credentials[i].value);
 
                 add(q, "%s", q->pci ? "-smbios" : "-fw_cfg");
                 if (!value)
                         q->words.failed = true;
                 else if (q->pci)
-                        add(q, "type=11,value=io.systemd.credential.binary:%s=%s", credentials[i].name, value);
+                        add(q, "type=11,value=io.systemd.credential.binary:%s=%s", credentials[i].name,
+                            value);
                 else
                         add(q, "name=opt/io.systemd.credentials/%s,string=%s", credentials[i].name, value);
                 free(credentials[i].value);
@@ -240,8 +243,8 @@ static void add_interface(struct composition *q, size_t number, const int *vhost
         _cleanup_free_ char *vhost = vhosts ? fd_option("vhostfd", "vhostfds", vhosts, queues) : NULL;
         _cleanup_free_ char *pci = NULL;
 
-        /* A vector for each direction of each queue, one for the configuration, one for the control queue. The ROM
-         * is there to boot from a network, which no VM here does. */
+        /* A vector for each direction of each queue, one for the configuration, one for the control queue.
+         * The ROM is there to boot from a network, which no VM here does. */
         if (q->pci && queues > 1)
                 pci = text_format(",mq=on,vectors=%u,romfile=", 2 * queues + 2);
         else
@@ -253,8 +256,8 @@ static void add_interface(struct composition *q, size_t number, const int *vhost
         add(q, "-netdev");
         add(q, "tap,id=net%zu,%s%s%s", number, taps, vhost ? ",vhost=on," : "", vhost ? vhost : "");
         add(q, "-device");
-        add(q, "virtio-net-%s,netdev=net%zu,mac=%s,host_mtu=%u%s", q->bus, number,
-            interface->mac, interface->mtu, pci);
+        add(q, "virtio-net-%s,netdev=net%zu,mac=%s,host_mtu=%u%s", q->bus, number, interface->mac,
+            interface->mtu, pci);
 }
 
 static void add_interfaces(struct composition *q) {
@@ -276,7 +279,8 @@ static void add_9p(struct composition *q, size_t number, const struct configurat
         if (!path)
                 q->words.failed = true;
         else
-                /* "none": files are the user's own, and that a change of owner fails is not the guest's affair. */
+                /* "none": files are the user's own, and that a change of owner fails is not the guest's
+                 * affair. */
                 add(q, "local,id=share%zu,path=%s,security_model=none,multidevs=remap%s", number, path,
                     share->read_only ? ",readonly=on" : "");
         add(q, "-device");
@@ -312,7 +316,8 @@ int arguments_compose(char ***ret, const struct configuration *c, const struct a
         add(q, "-nodefaults");
         add_pair(q, "-display", "none");
         if (context->confined)
-                add_pair(q, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+                add_pair(q, "-sandbox",
+                         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
         add_machine(q);
         add_boot(q);
         add_channels(q);

@@ -25,8 +25,8 @@ struct arguments_context {
 };
 
 /*
- * The command line, beginning with the program: a new array of new strings that ends with NULL. Decides by its input
- * alone. -ENOMEM.
+ * The command line, beginning with the program: a new array of new strings that ends with NULL. Decides by
+ * its input alone. -ENOMEM.
  */
 int arguments_compose(char ***ret, const struct configuration *configuration,
                       const struct arguments_context *context);

@@ -40,13 +40,15 @@ static int refuse(const struct claim *claim, const char *name, struct error *err
         size_t size;
         uint64_t number;
 
-        if (file_read(claim->pid.path, 32, &pid, &size, NULL) < 0 || text_parse_u64(pid, INT32_MAX, &number) < 0)
+        if (file_read(claim->pid.path, 32, &pid, &size, NULL) < 0 ||
+            text_parse_u64(pid, INT32_MAX, &number) < 0)
                 return error_set(error, -EALREADY, "VM \"%s\" has a vmhost already", name);
         return error_set(error, -EALREADY, "VM \"%s\" has a vmhost already, process %llu", name,
                          (unsigned long long)number);
 }
 
-/* Whether the one who has the lock is there for others: not one that is killed and still goes, or has just begun. */
+/* Whether the one who has the lock is there for others: not one that is killed and still goes, or has just
+ * begun. */
 static bool is_served(const struct claim *claim) {
         _cleanup_fd_ int fd = fd_connect_unix(claim->socket.path);
 
@@ -62,7 +64,8 @@ int claim_take(struct claim *claim, const char *directory, const char *name, str
         if (!lock || !claim->directory || !claim->pid.path || !claim->socket.path)
                 return error_errno(error, -ENOMEM, "cannot lock %s", directory);
         int r = file_lock(lock, false, error);
-        for (unsigned waited = 0; r == -EWOULDBLOCK && waited < GRACE && !is_served(claim); waited += GRACE_STEP) {
+        for (unsigned waited = 0; r == -EWOULDBLOCK && waited < GRACE && !is_served(claim);
+             waited += GRACE_STEP) {
                 const struct timespec step = { .tv_nsec = GRACE_STEP * 1000000L };
                 nanosleep(&step, NULL);
                 r = file_lock(lock, false, error);

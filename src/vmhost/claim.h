@@ -10,8 +10,9 @@
 #define CLAIM_SOCKET "vmhost.sock"
 
 /*
- * The lock is what counts: the pid file and the socket are for others to find us by, and are removed only where they are
- * still the very files that were made here. The lock's file stays, for a lock on a file that is gone excludes nobody.
+ * The lock is what counts: the pid file and the socket are for others to find us by, and are removed only
+ * where they are still the very files that were made here. The lock's file stays, for a lock on a file that
+ * is gone excludes nobody.
  */
 struct claim {
         char *directory;
@@ -28,8 +29,9 @@ struct claim {
 /* Takes the lock: 0, -EALREADY with a text that says who has it, or another -errno. */
 int claim_take(struct claim *claim, const char *directory, const char *name, struct error *error);
 /*
- * Writes the pid file (decimal, no newline, 0644), then listens on the socket (0600): its fd, or -errno. A socket that
- * somebody listens on, without the lock, is -EADDRINUSE; any other of that name is stale and replaced.
+ * Writes the pid file (decimal, no newline, 0644), then listens on the socket (0600): its fd, or -errno. A
+ * socket that somebody listens on, without the lock, is -EADDRINUSE; any other of that name is stale and
+ * replaced.
  */
 int claim_publish(struct claim *claim, struct error *error);
 /* Removes what is ours. The lock goes with claim_deinit. */

@@ -52,8 +52,8 @@ static void drop_input(struct client *client) {
         client->input_size = client->input_room = 0;
 }
 
-/* Closing a Unix socket with unread bytes makes the peer's read fail behind our answer, where an end is due: a second
- * request is ignored, not punished (unix_release_sock). */
+/* Closing a Unix socket with unread bytes makes the peer's read fail behind our answer, where an end is due:
+ * a second request is ignored, not punished (unix_release_sock). */
 static void drain(int fd) {
         char buffer[READ_SIZE];
 
@@ -154,7 +154,8 @@ static void stay(struct client *client, enum client_state state, const struct re
         }
         set_state(client, state);
         source_disarm(client->deadline);
-        /* Nothing more is read: its bytes stay in the socket, and a client that closes is noticed all the same. */
+        /* Nothing more is read: its bytes stay in the socket, and a client that closes is noticed all the
+         * same. */
         if (watch(client, 0) < 0 || push(client, response->data ? response->data : "", response->size) < 0)
                 client_free(client);
 }

@@ -25,8 +25,8 @@ struct parse {
         const char *path, *text;
         size_t size;
         struct error *error;
-        /* Where a complaint points at the moment: a member, an element of its array (or NO_INDEX), a member of
-         * that (or NULL). */
+        /* Where a complaint points at the moment: a member, an element of its array (or NO_INDEX), a member
+         * of that (or NULL). */
         const char *key;
         size_t index;
         const char *subkey;
@@ -40,8 +40,7 @@ __attribute__((format(printf, 2, 3))) static int complain(struct parse *p, const
         vsnprintf(reason, sizeof(reason), format, args);
         va_end(args);
         return error_set(p->error, -EINVAL, "%s:%u: %s", p->path,
-                         p->key ? json_line(p->text, p->size, p->key, (long)p->index, p->subkey) : 1,
-                         reason);
+                         p->key ? json_line(p->text, p->size, p->key, (long)p->index, p->subkey) : 1, reason);
 }
 
 /* The name of what is being read, for complaints. */
@@ -193,7 +192,8 @@ static int take_networks(struct parse *p, json_t *value) {
         struct configuration *c = p->configuration;
         json_t *element, *member;
 
-        int r = take_array(p, value, CONFIGURATION_NETWORKS_MAX, "networks", sizeof(*c->networks), &c->networks);
+        int r = take_array(p, value, CONFIGURATION_NETWORKS_MAX, "networks", sizeof(*c->networks),
+                           &c->networks);
         if (r < 0)
                 return r;
         json_array_foreach(value, p->index, element) {
@@ -271,14 +271,17 @@ static int take_forwards(struct parse *p, json_t *value) {
                 const char *text = json_string_value(element);
 
                 if (!text || parse_forward(text, f) < 0)
-                        return complain(p, "a forward must be a text [tcp:|udp:][ADDRESS:]HOST_PORT:GUEST_PORT, "
-                                           "such as \"127.0.0.1:8080:80\"");
+                        return complain(p,
+                                        "a forward must be a text [tcp:|udp:][ADDRESS:]HOST_PORT:GUEST_PORT, "
+                                        "such as \"127.0.0.1:8080:80\"");
                 for (size_t i = 0; i + 1 < c->n_forwards; i++) {
                         const struct configuration_forward *other = &c->forwards[i];
 
-                        if (other->udp == f->udp && other->ipv6 == f->ipv6 && other->host_port == f->host_port &&
+                        if (other->udp == f->udp && other->ipv6 == f->ipv6 &&
+                            other->host_port == f->host_port &&
                             memcmp(&other->address, &f->address, sizeof(f->address)) == 0)
-                                return complain(p, "\"%s\": this port of the host is forwarded already", text);
+                                return complain(p, "\"%s\": this port of the host is forwarded already",
+                                                text);
                 }
         }
         return 0;
@@ -369,12 +372,14 @@ static int take_shares(struct parse *p, json_t *value) {
                 if (!s->path)
                         return complain(p, "a share needs \"path\"");
                 if (s->read_only && s->type == SHARE_VIRTIOFS)
-                        return complain(p, "a share of type \"virtiofs\" cannot be \"read_only\"; \"9p\" can");
+                        return complain(p,
+                                        "a share of type \"virtiofs\" cannot be \"read_only\"; \"9p\" can");
                 if (!s->tag && !(s->tag = strdup(strrchr(s->path, '/') + 1)))
                         return out_of_memory(p);
                 if (!text_is_name(s->tag) || strlen(s->tag) > 31)
-                        return complain(p, "the share %s needs a \"tag\" of at most 31 letters, digits, '-', "
-                                           "'_' and '.'",
+                        return complain(p,
+                                        "the share %s needs a \"tag\" of at most 31 letters, digits, '-', "
+                                        "'_' and '.'",
                                         s->path);
                 for (size_t i = 0; i + 1 < c->n_shares; i++)
                         if (text_equal(c->shares[i].tag, s->tag))
@@ -390,9 +395,9 @@ static int take(struct parse *p, json_t *value) {
                 const char *key;
                 int (*take)(struct parse *p, json_t *value);
         } others[] = {
-                { "networks", take_networks },   { "forwards", take_forwards },
-                { "ssh_keys", take_ssh_keys },   { "user_data", take_user_data },
-                { "shares", take_shares },       { "extra_arguments", take_extra_arguments },
+                { "networks", take_networks }, { "forwards", take_forwards },
+                { "ssh_keys", take_ssh_keys }, { "user_data", take_user_data },
+                { "shares", take_shares },     { "extra_arguments", take_extra_arguments },
         };
 
         if (text_equal(p->key, "firmware") && text_equal(json_string_value(value), "auto"))
@@ -426,7 +431,8 @@ static int check(struct parse *p, json_t *root) {
         if (!c->disk && !c->image && !c->kernel)
                 return complain_at(p, NULL, "a VM needs a \"disk\", an \"image\" or a \"kernel\"");
         if (c->machine == MACHINE_MICROVM && !c->kernel)
-                return complain_at(p, "machine", "a \"microvm\" needs a \"kernel\": it has no firmware for disks");
+                return complain_at(p, "machine",
+                                   "a \"microvm\" needs a \"kernel\": it has no firmware for disks");
         if (c->image && c->disk_format == DISK_RAW)
                 return complain_at(p, "disk_format", "a disk over an \"image\" is \"qcow2\"");
         if (!c->kernel && c->initrd)
@@ -484,10 +490,18 @@ int configuration_parse(struct configuration **ret, const char *path, const char
         _cleanup_(configuration_freep) struct configuration *c = calloc(1, sizeof(*c));
         if (!c || !directory)
                 return error_set(error, -ENOMEM, "%s: out of memory", path);
-        *c = (struct configuration){ .memory_mib = 1024, .cpus = 1, .ssh = true, .stop_timeout_seconds = 30,
-                                     .confine = true, .console_log_mib = 8 };
-        struct parse p = { .configuration = c, .directory = directory, .path = path, .text = text,
-                           .size = size, .error = error };
+        *c = (struct configuration){ .memory_mib = 1024,
+                                     .cpus = 1,
+                                     .ssh = true,
+                                     .stop_timeout_seconds = 30,
+                                     .confine = true,
+                                     .console_log_mib = 8 };
+        struct parse p = { .configuration = c,
+                           .directory = directory,
+                           .path = path,
+                           .text = text,
+                           .size = size,
+                           .error = error };
         json_object_foreach(root, key, value) {
                 p.key = key;
                 p.index = NO_INDEX;

@@ -131,9 +131,9 @@ static json_t *describe_forwards(const struct configuration *c) {
                 char address[INET6_ADDRSTRLEN];
 
                 inet_ntop(f->ipv6 ? AF_INET6 : AF_INET, &f->address, address, sizeof(address));
-                _cleanup_free_ char *text =
-                        text_format("%s:%s%s%s:%u:%u", f->udp ? "udp" : "tcp", f->ipv6 ? "[" : "", address,
-                                    f->ipv6 ? "]" : "", f->host_port, f->guest_port);
+                _cleanup_free_ char *text = text_format("%s:%s%s%s:%u:%u", f->udp ? "udp" : "tcp",
+                                                        f->ipv6 ? "[" : "", address, f->ipv6 ? "]" : "",
+                                                        f->host_port, f->guest_port);
                 json_array_append_new(array, json_string(text));
         }
         return array;
@@ -145,9 +145,9 @@ static json_t *describe_shares(const struct configuration *c) {
         for (size_t i = 0; i < c->n_shares; i++) {
                 const struct configuration_share *s = &c->shares[i];
 
-                json_array_append_new(array, json_pack("{ss ss sb ss}", "path", s->path, "tag", s->tag,
-                                                       "read_only", s->read_only, "type",
-                                                       configuration_share_types[s->type]));
+                json_array_append_new(array,
+                                      json_pack("{ss ss sb ss}", "path", s->path, "tag", s->tag, "read_only",
+                                                s->read_only, "type", configuration_share_types[s->type]));
         }
         return array;
 }
@@ -172,7 +172,8 @@ json_t *configuration_describe(const struct configuration *c) {
         json_object_set_new(object, "networks", describe_networks(c));
         json_object_set_new(object, "forwards", describe_forwards(c));
         json_object_set_new(object, "ssh_keys", describe_strings(c->ssh_keys, c->n_ssh_keys));
-        json_object_set_new(object, "user_data", json_string(c->user_data ? c->user_data : c->user_data_file));
+        json_object_set_new(object, "user_data",
+                            json_string(c->user_data ? c->user_data : c->user_data_file));
         json_object_set_new(object, "shares", describe_shares(c));
         json_object_set_new(object, "extra_arguments",
                             describe_strings(c->extra_arguments, c->n_extra_arguments));

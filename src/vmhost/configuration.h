@@ -70,7 +70,7 @@ struct configuration {
         char *ssh_user; /* NULL: the image's own */
         char **ssh_keys;
         size_t n_ssh_keys;
-        char *user_data; /* the text itself; */
+        char *user_data; /* the text itself, */
         char *user_data_file; /* or where it is; at most one of the two */
 
         struct configuration_share *shares;
@@ -86,12 +86,12 @@ struct configuration {
 };
 
 /*
- * Reads a VM's file. `name` is the VM's, the default of the host name. A mistake in the file is -EINVAL with a text
- * "PATH:LINE: reason"; a file that cannot be read is another negative errno. Whether the files that it names
- * exist is not looked at.
+ * Reads a VM's file. `name` is the VM's, the default of the host name. A mistake in the file is -EINVAL with
+ * a text "PATH:LINE: reason"; a file that cannot be read is another negative errno. Whether the files that it
+ * names exist is not looked at.
  */
 int configuration_load(struct configuration **ret, const char *path, const char *name, struct error *error);
-/* The same of a text; relative paths then start at the directory of `path`, which is otherwise for messages. */
+/* The same of a text; relative paths start at the directory of `path`, which is otherwise for messages. */
 int configuration_parse(struct configuration **ret, const char *path, const char *name, const char *text,
                         size_t size, struct error *error);
 /* NULL is fine. Returns NULL. */

@@ -12,9 +12,9 @@
 #include "base/fd.h"
 
 /*
- * The kernel's interface (Documentation/userspace-api/landlock.rst), written out: the headers of a distribution
- * are often older than the kernel that runs. A right that the kernel does not know is an error there, so they
- * are grouped by the version that brought them.
+ * The kernel's interface (Documentation/userspace-api/landlock.rst), written out: the headers of a
+ * distribution are often older than the kernel that runs. A right that the kernel does not know is an error
+ * there, so they are grouped by the version that brought them.
  */
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444

@@ -24,13 +24,14 @@ int confine_abi(void);
 
 /*
  * A ruleset that allows what the rules name and nothing else of the file system; where the kernel can, no TCP
- * either, and no signal and no abstract socket to anybody outside (Landlock 4 and 6). Its file descriptor, CLOEXEC;
- * -EOPNOTSUPP without Landlock; or another -errno.
+ * either, and no signal and no abstract socket to anybody outside (Landlock 4 and 6). Its file descriptor,
+ * CLOEXEC; -EOPNOTSUPP without Landlock; or another -errno.
  */
 int confine_prepare(const struct confine_rule *rules, size_t n_rules, struct error *error);
 
 /*
- * For a child between fork and exec: gives up every way to more privileges (set-user-ID programs among them), of
- * root's capabilities all but those about the owners of files, and enters the ruleset; -1 for none. 0 or -errno.
+ * For a child between fork and exec: gives up every way to more privileges (set-user-ID programs among them),
+ * of root's capabilities all but those about the owners of files, and enters the ruleset; -1 for none. 0 or
+ * -errno.
  */
 int confine_enter(int ruleset);

@@ -117,7 +117,7 @@ int console_begin_run(const char *directory) {
 
 /* ---- The tail ---- */
 
-/* The length of an escape sequence at p (ECMA-48: ESC [ parameters final, ESC ] text BEL, ESC and one more). */
+/* The length of an escape sequence at p (ECMA-48: ESC [ parameters final; ESC ] text BEL; ESC and one). */
 static size_t escape_length(const char *p, const char *end) {
         const char *q = p + 1;
 

@@ -243,7 +243,8 @@ static void attach(struct console *console, int consume_fd) {
         console->n_viewers++;
         size_t size;
         _cleanup_free_ char *past = scrollback_copy(console->scrollback, &size);
-        if (!past || loop_add_fd(console->loop, &viewer->source, viewer->fd, EPOLLIN, on_viewer, viewer) < 0 ||
+        if (!past ||
+            loop_add_fd(console->loop, &viewer->source, viewer->fd, EPOLLIN, on_viewer, viewer) < 0 ||
             viewer_send(viewer, past, size) < 0)
                 viewer_free(viewer);
         else
@@ -282,7 +283,8 @@ int console_new(struct console **ret, struct loop *loop, const char *directory, 
                 int r = console->listener;
                 return error_errno(error, r, "cannot listen at %s", console->path);
         }
-        int r = loop_add_fd(loop, &console->listener_source, console->listener, EPOLLIN, on_listener, console);
+        int r = loop_add_fd(loop, &console->listener_source, console->listener, EPOLLIN, on_listener,
+                            console);
         if (r < 0)
                 return error_errno(error, r, "cannot watch %s", console->path);
         *ret = steal_ptr(console);

@@ -54,7 +54,8 @@ static int on_connection(struct source *source, int fd, uint32_t events, void *d
         return 0;
 }
 
-int control_new(struct control **ret, struct loop *loop, int consume_listening_fd, struct supervisor *supervisor) {
+int control_new(struct control **ret, struct loop *loop, int consume_listening_fd,
+                struct supervisor *supervisor) {
         struct control *control = calloc(1, sizeof(*control));
         int r;
 

@@ -7,8 +7,9 @@
 #include "vmhost/supervisor.h"
 
 /*
- * At most CONTROL_READING_MAX connections are at their exchange: one more turns out the oldest of them, for a client that
- * means it is answered within the turn in which its request comes. Those that wait or follow events are counted apart.
+ * At most CONTROL_READING_MAX connections are at their exchange: one more turns out the oldest of them, for a
+ * client that means it is answered within the turn in which its request comes. Those that wait or follow
+ * events are counted apart.
  */
 #define CONTROL_READING_MAX 64
 #define CONTROL_STAYING_MAX 64
@@ -16,7 +17,8 @@
 struct control;
 
 /* Serves a listening, non-blocking socket, which is consumed, on failure too. */
-int control_new(struct control **ret, struct loop *loop, int consume_listening_fd, struct supervisor *supervisor);
+int control_new(struct control **ret, struct loop *loop, int consume_listening_fd,
+                struct supervisor *supervisor);
 struct control *control_free(struct control *control);
 
 void control_send_event(struct control *control, const json_t *event);

@@ -151,8 +151,8 @@ static const struct controller_ops ops = {
         .free = fake_free,
 };
 
-int controller_fake_new(struct controller **ret, struct loop *loop, enum fake_behaviour behaviour, uint16_t ssh_port,
-                        const struct controller_listener *listener, void *data) {
+int controller_fake_new(struct controller **ret, struct loop *loop, enum fake_behaviour behaviour,
+                        uint16_t ssh_port, const struct controller_listener *listener, void *data) {
         struct fake *fake = calloc(1, sizeof(*fake));
         int r;
 

@@ -14,5 +14,5 @@ enum fake_behaviour {
 
 /* -EINVAL for a word that is none of prompt, deaf, crash, slow and frozen. */
 int fake_behaviour_parse(const char *word, enum fake_behaviour *ret);
-int controller_fake_new(struct controller **ret, struct loop *loop, enum fake_behaviour behaviour, uint16_t ssh_port,
-                        const struct controller_listener *listener, void *data);
+int controller_fake_new(struct controller **ret, struct loop *loop, enum fake_behaviour behaviour,
+                        uint16_t ssh_port, const struct controller_listener *listener, void *data);

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "vmhost/agent.h"
 #include "vmhost/console.h"
+#include "vmhost/endpoint.h"
 #include "vmhost/guest.h"
 #include "vmhost/identity.h"
 #include "vmhost/launch.h"
@@ -25,8 +26,8 @@
 #define AGENT_PATIENCE 2000000U /* microseconds; the stop's plan may be shorter */
 
 /*
- * A run: launch → QEMU's process (child, pidfd) with its guest (guest.h: what QMP tells) → end. `session` and `console`
- * stay from one run to the next.
+ * A run: launch → QEMU's process (child, pidfd) with its guest (guest.h: what QMP tells) → end. `session` and
+ * `console` stay from one run to the next.
  */
 struct qemu {
         struct controller base;
@@ -154,8 +155,8 @@ static bool begin_stage(struct qemu *qemu, enum stop_stage stage) {
         case STOP_AGENT:
                 guest_wake(qemu->guest);
                 return guest_may_have_agent(qemu->guest) &&
-                       agent_shutdown(&qemu->agent, qemu->loop, qemu->directory, QEMU_AGENT_SOCKET, AGENT_PATIENCE,
-                                      on_agent, qemu) == 0;
+                       agent_shutdown(&qemu->agent, qemu->loop, qemu->directory, QEMU_AGENT_SOCKET,
+                                      AGENT_PATIENCE, on_agent, qemu) == 0;
         case STOP_ACPI:
                 guest_press_power(qemu->guest);
                 return true;
@@ -178,8 +179,8 @@ static bool on_stage(enum stop_stage stage, void *data) {
         bool again = qemu->base.phase == PHASE_STOPPING && stop_get_stage(qemu->stop) == STOP_ACPI &&
                      text_equal(qemu->base.message, "asked by the power button");
         static const char *const messages[] = {
-                [STOP_AGENT] = "asked by the guest agent",     [STOP_ACPI] = "asked by the power button",
-                [STOP_QUIT] = "QEMU is told to end",           [STOP_SIGTERM] = "QEMU is sent SIGTERM",
+                [STOP_AGENT] = "asked by the guest agent", [STOP_ACPI] = "asked by the power button",
+                [STOP_QUIT] = "QEMU is told to end",       [STOP_SIGTERM] = "QEMU is sent SIGTERM",
                 [STOP_SIGKILL] = "QEMU is sent SIGKILL",
         };
 
@@ -274,8 +275,8 @@ static int attend(struct qemu *qemu, int consume_pidfd, enum guest_origin origin
         oom_begin(&qemu->oom, qemu->identity.pid);
         r = stop_new(&qemu->stop, qemu->loop, on_stage, qemu);
         if (r >= 0)
-                r = guest_new(&qemu->guest, qemu->loop, qemu->directory, disk ? disk : qemu->directory, origin,
-                              &guest_handlers, qemu);
+                r = guest_new(&qemu->guest, qemu->loop, qemu->directory, disk ? disk : qemu->directory,
+                              origin, &guest_handlers, qemu);
         if (r >= 0)
                 r = loop_add_child(qemu->loop, &qemu->child, steal_fd(&pidfd), on_child, qemu);
         return r < 0 ? error_errno(error, r, "cannot watch QEMU") : 0;
@@ -335,7 +336,19 @@ static void on_launch_done(struct launch_result *result, void *data) {
                 qemu_force_stop(&qemu->base);
 }
 
-static const struct launch_handlers launch_handlers = { .on_step = on_launch_step, .on_done = on_launch_done };
+static const struct launch_handlers launch_handlers = { .on_step = on_launch_step,
+                                                        .on_done = on_launch_done };
+
+/* A vmhost that was killed within the few milliseconds between QEMU's start and its record leaves a QEMU that
+ * cannot be proven to be anybody's: another beside it would fight over the disk. */
+static int refuse_unknown_qemu(const struct qemu *qemu, struct error *error) {
+        _cleanup_fd_ int fd = endpoint_connect(qemu->directory, QEMU_QMP_SOCKET);
+
+        if (fd < 0)
+                return 0;
+        return error_set(error, -EADDRINUSE, "a QEMU that no record tells of listens on %s/%s: end it first",
+                         qemu->directory, QEMU_QMP_SOCKET);
+}
 
 static int qemu_start(struct controller *controller, struct error *error) {
         struct qemu *qemu = qemu_of(controller);
@@ -351,7 +364,11 @@ static int qemu_start(struct controller *controller, struct error *error) {
                 return error_set(error, -EINVAL, "without a configuration nothing can be started");
         if (qemu->session)
                 session_unwatch(qemu->session); /* it is the thread's for now */
-        r = launch_begin(&qemu->launch, qemu->loop, &settings, steal_ptr(qemu->session), &launch_handlers, qemu);
+        r = refuse_unknown_qemu(qemu, error);
+        if (r < 0)
+                return r;
+        r = launch_begin(&qemu->launch, qemu->loop, &settings, steal_ptr(qemu->session), &launch_handlers,
+                         qemu);
         if (r < 0)
                 return error_errno(error, r, "cannot begin to start QEMU");
         controller_set(controller, PHASE_PREPARING, "%s", launch_step_name(LAUNCH_NETWORKS));
@@ -487,7 +504,8 @@ int controller_qemu_new(struct controller **ret, struct loop *loop, const char *
                         const struct configuration *configuration, uint16_t preferred_ssh_port,
                         const struct controller_listener *listener, void *data, struct error *error) {
         struct qemu *qemu = calloc(1, sizeof(*qemu));
-        uint64_t log_max = configuration ? (uint64_t)configuration->console_log_mib << 20 : CONSOLE_LOG_DEFAULT;
+        uint64_t log_max = configuration ? (uint64_t)configuration->console_log_mib << 20
+                                         : CONSOLE_LOG_DEFAULT;
         int r = -ENOMEM;
 
         if (!qemu)
@@ -499,7 +517,8 @@ int controller_qemu_new(struct controller **ret, struct loop *loop, const char *
         qemu->pidfd = -1;
         qemu->directory = strdup(directory);
         qemu->name = strdup(name);
-        r = qemu->directory && qemu->name ? loop_add_timer(loop, &qemu->given_up, on_given_up, qemu) : -ENOMEM;
+        r = qemu->directory && qemu->name ? loop_add_timer(loop, &qemu->given_up, on_given_up, qemu)
+                                          : -ENOMEM;
         if (r < 0)
                 error_errno(error, r, "cannot begin");
         else

@@ -9,7 +9,8 @@
 
 void controller_init(struct controller *controller, const struct controller_ops *ops,
                      const struct controller_listener *listener, void *data) {
-        *controller = (struct controller){ .ops = ops, .listener = listener, .data = data, .phase = PHASE_STOPPED };
+        *controller =
+                (struct controller){ .ops = ops, .listener = listener, .data = data, .phase = PHASE_STOPPED };
 }
 
 void controller_set(struct controller *controller, enum phase phase, const char *format, ...) {

@@ -10,10 +10,10 @@
 #include "vmhost/phase.h"
 
 /*
- * What the reference calls a VMController, in a loop's terms: its Wait is the listener's on_ended, and nothing waits.
- * A controller outlives the runs of its VM: started, or given one that runs already (adopt); it ends; it may be started
- * again. on_ended comes exactly once for each run that start or adopt began, also for one that did not come far, and never
- * from within a call of an operation.
+ * What the reference calls a VMController, in a loop's terms: its Wait is the listener's on_ended, and
+ * nothing waits. A controller outlives the runs of its VM: started, or given one that runs already (adopt);
+ * it ends; it may be started again. on_ended comes exactly once for each run that start or adopt began, also
+ * for one that did not come far, and never from within a call of an operation.
  */
 struct controller;
 
@@ -24,8 +24,8 @@ struct controller_listener {
         void (*on_facts)(void *data);
         /* Once after adopt: the VM's process has answered, or is known to be one that does not. */
         void (*on_attended)(void *data);
-        /* Something worth telling: "reset", "shutdown", "panic", "watchdog", "io-error", "powerdown", "agent", "step",
-         * "unresponsive", "responsive", "stage". `details` is an object, stolen, or NULL. */
+        /* Something worth telling: "reset", "shutdown", "panic", "watchdog", "io-error", "powerdown",
+         * "agent", "step", "unresponsive", "responsive", "stage". `details` is an object, stolen, or NULL. */
         void (*on_event)(const char *event, json_t *consume_details, void *data);
         /* `end` is the listener's from then on, to be deinited. */
         void (*on_ended)(struct end *end, void *data);
@@ -59,17 +59,18 @@ struct controller {
         enum phase phase;
         uint64_t since; /* loop_now at which the phase began */
         uint64_t begun; /* loop_now at which the run began; 0 when there is none */
-        uint64_t unresponsive_since; /* loop_now of what the VM's process has not answered; 0 while it answers */
+        uint64_t unresponsive_since; /* loop_now of what has no answer; 0 while the VM's process answers */
         char message[256]; /* why it is in this phase, for people; "" where there is nothing to say */
 };
 
 void controller_init(struct controller *controller, const struct controller_ops *ops,
                      const struct controller_listener *listener, void *data);
-/* Goes to a phase, or stays and says something new, and tells the listener. An arrow that phase.h does not have is not
- * gone: what comes late about a VM that ends already changes nothing. */
+/* Goes to a phase, or stays and says something new, and tells the listener. An arrow that phase.h does not
+ * have is not gone: what comes late about a VM that ends already changes nothing. */
 void controller_set(struct controller *controller, enum phase phase, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
-/* A run that is taken over: the phase and the beginning are those that it has, without a word to the listener. */
+/* A run that is taken over: the phase and the beginning are those that it has, without a word to the
+ * listener. */
 void controller_resume(struct controller *controller, enum phase phase, uint64_t begun);
 /* Goes to STOPPED or FAILED, as the end is, and hands it over; fills its times. */
 void controller_end(struct controller *controller, struct end *consume_end);

@@ -4,14 +4,15 @@
 #include "base/error.h"
 
 /*
- * Forks twice: the grandchild belongs to init, which reaps it, so that no starter that never waits keeps a zombie that
- * looks alive; and it leads no session, so that it never gets a terminal. It returns here, with *ret_ready_fd (owned).
- * The starter waits for one line on the other end of that pipe and does not return: it ends with EXIT_SUCCESS for "ready",
- * and prints anything else, an error, and ends with EXIT_FAILURE. An end without a line is an error, with `log` named.
+ * Forks twice: the grandchild belongs to init, which reaps it, so that no starter that never waits keeps a
+ * zombie that looks alive; and it leads no session, so that it never gets a terminal. It returns here, with
+ * *ret_ready_fd (owned). The starter waits for one line on the other end of that pipe and does not return: it
+ * ends with EXIT_SUCCESS for "ready", and prints anything else, an error, and ends with EXIT_FAILURE. An end
+ * without a line is an error, with `log` named.
  */
 int detach(const char *log, int *ret_ready_fd, struct error *error);
 /* The line, and the end of the pipe. Fine on -1, without a starter. */
 void detach_tell(int *ready_fd, const char *line);
-/* Standard input from nowhere, standard output and error to a file that is cut at its start where it has grown beyond
- * `max` bytes. 0 or -errno. */
+/* Standard input from nowhere, standard output and error to a file that is cut at its start where it has
+ * grown beyond `max` bytes. 0 or -errno. */
 int detach_redirect(const char *log, long max, struct error *error);

@@ -47,7 +47,8 @@ static bool reason_is(const struct end_evidence *evidence, const char *prefix) {
 /* The process alone, where nothing else tells: what a shell would say of it. */
 static char *describe_process(const struct end_evidence *evidence) {
         if (!evidence->child)
-                return text_format("QEMU ended without a word; its exit status is not known, for it was adopted");
+                return text_format(
+                        "QEMU ended without a word; its exit status is not known, for it was adopted");
         if (evidence->signal > 0)
                 return text_format("QEMU was ended by signal %d (%s)", evidence->signal,
                                    strsignal(evidence->signal));
@@ -58,13 +59,13 @@ int end_judge(struct end *end, const struct end_evidence *evidence) {
         bool stopping = evidence->stage != STOP_NONE;
         char *reason;
 
-        end->exit_code = evidence->child ? evidence->exit_code : END_STATUS_UNKNOWN;
+        end->exit_code = evidence->child && evidence->signal == 0 ? evidence->exit_code : END_STATUS_UNKNOWN;
         end->signal = evidence->child ? evidence->signal : END_STATUS_UNKNOWN;
         end->panicked = evidence->panicked;
         end->stage = evidence->stage;
 
-        /* The memory killer first: it may come in the midst of a stop, and is what is to be repaired. Our own SIGKILL
-         * looks the same otherwise. */
+        /* The memory killer first: it may come in the midst of a stop, and is what is to be repaired. Our own
+         * SIGKILL looks the same otherwise. */
         if (evidence->out_of_memory && evidence->stage != STOP_SIGKILL) {
                 end->by = END_BY_OOM;
                 reason = text_format("the kernel ended QEMU for want of memory on the host");
@@ -76,13 +77,15 @@ int end_judge(struct end *end, const struct end_evidence *evidence) {
                 reason = text_format("stopped on request (%s)", stop_stage_name(evidence->stage));
         } else if (reason_is(evidence, "guest-")) {
                 end->by = evidence->watchdog ? END_BY_CRASH : END_BY_GUEST;
-                reason = text_format(evidence->watchdog                   ? "the guest's watchdog ended it"
-                                     : reason_is(evidence, "guest-reset") ? "the guest rebooted, and is not to"
-                                                                          : "the guest shut itself down");
+                reason = text_format(evidence->watchdog ? "the guest's watchdog ended it"
+                                     : reason_is(evidence, "guest-reset")
+                                             ? "the guest rebooted, and is not to"
+                                             : "the guest shut itself down");
         } else if (reason_is(evidence, "host-signal") || reason_is(evidence, "host-qmp") ||
                    reason_is(evidence, "host-ui")) {
                 end->by = END_BY_HOST;
-                reason = text_format("somebody else on the host told QEMU to end (%s)", evidence->shutdown_reason);
+                reason = text_format("somebody else on the host told QEMU to end (%s)",
+                                     evidence->shutdown_reason);
         } else {
                 end->by = END_BY_CRASH;
                 reason = describe_process(evidence);

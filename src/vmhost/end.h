@@ -23,7 +23,7 @@ struct end {
         int64_t at_ms; /* wall clock, since 1970 */
         enum end_by by;
         enum stop_stage stage; /* of the stop that ended it */
-        int exit_code; /* QEMU's, or END_STATUS_UNKNOWN */
+        int exit_code; /* QEMU's, or END_STATUS_UNKNOWN, as of one that a signal ended */
         int signal; /* that ended QEMU, 0 for none, or END_STATUS_UNKNOWN */
         bool panicked; /* the guest's kernel said so */
         char *reason; /* a text for people, owned */
@@ -38,8 +38,8 @@ void end_deinit(struct end *end);
 /* An end that nobody has to be told to be sorry for: by the guest or a stop. */
 bool end_is_clean(const struct end *end);
 const char *end_by_name(enum end_by by);
-/* {"at","by","stage","exit_code","signal","panicked","reason","console_tail","uptime_ms"}; what is not known is null.
- * NULL when memory is short. */
+/* {"at","by","stage","exit_code","signal","panicked","reason","console_tail","uptime_ms"}; what is not known
+ * is null. NULL when memory is short. */
 json_t *end_to_json(const struct end *end);
 
 /* What is known of the end of QEMU's process; end_judge makes of it who ended it, and the text. */
@@ -47,7 +47,7 @@ struct end_evidence {
         bool child; /* exit_code and signal are known */
         int exit_code, signal;
         enum stop_stage stage; /* how far a stop of ours had come */
-        const char *shutdown_reason; /* of QMP's SHUTDOWN event ("guest-shutdown", "host-qmp-quit"...), or NULL */
+        const char *shutdown_reason; /* of QMP's SHUTDOWN event ("guest-shutdown"...), or NULL */
         bool panicked, watchdog;
         bool out_of_memory; /* the kernel says that it killed it */
 };

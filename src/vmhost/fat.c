@@ -1,7 +1,7 @@
 /*
- * The layout is that of Microsoft's "FAT: General Overview of On-Disk Format" 1.03 (fatgen103): boot sector, two
- * tables, root directory, clusters. Files lie one after the other, each in one piece. The number of clusters
- * alone makes it FAT16.
+ * The layout is that of Microsoft's "FAT: General Overview of On-Disk Format" 1.03 (fatgen103): boot sector,
+ * two tables, root directory, clusters. Files lie one after the other, each in one piece. The number of
+ * clusters alone makes it FAT16.
  */
 #include "vmhost/fat.h"
 
@@ -111,7 +111,8 @@ static size_t volume_sectors(const struct fat *fat) {
 }
 
 static void put_boot_sector(const struct fat *fat, uint8_t *at) {
-        memcpy(at, "\xeb\x3c\x90" "MSWIN4.1", 11); /* a jump; the name that all drivers accept */
+        memcpy(at, "\xeb\x3c\x90", 3); /* a jump over what follows */
+        memcpy(at + 3, "MSWIN4.1", 8); /* the name that all drivers accept */
         put16(at + 11, SECTOR);
         at[13] = 1; /* sectors of a cluster */
         put16(at + 14, 1); /* reserved: this one */

@@ -21,7 +21,7 @@ void fat_freep(struct fat **fat);
 int fat_add(struct fat *fat, const char *name, const void *data, size_t size);
 
 /*
- * Writes the image beside `path` and renames it there: who has the old one open keeps it. The same contents are
- * the same bytes. Free space takes none on the disk.
+ * Writes the image beside `path` and renames it there: who has the old one open keeps it. The same contents
+ * are the same bytes. Free space takes none on the disk.
  */
 int fat_write(const struct fat *fat, const char *path, mode_t mode, struct error *error);

@@ -211,11 +211,11 @@ static void on_event(const char *event, json_t *details, void *data) {
                 const char *name;
                 void (*fn)(struct guest *guest, json_t *details);
         } events[] = {
-                { "SHUTDOWN", on_shutdown },         { "RESET", on_reset },
-                { "GUEST_PANICKED", on_panic },      { "WATCHDOG", on_watchdog },
-                { "BLOCK_IO_ERROR", on_io_error },   { "POWERDOWN", on_power },
-                { "STOP", on_state_change },         { "RESUME", on_state_change },
-                { "SUSPEND", on_state_change },      { "WAKEUP", on_state_change },
+                { "SHUTDOWN", on_shutdown },       { "RESET", on_reset },
+                { "GUEST_PANICKED", on_panic },    { "WATCHDOG", on_watchdog },
+                { "BLOCK_IO_ERROR", on_io_error }, { "POWERDOWN", on_power },
+                { "STOP", on_state_change },       { "RESUME", on_state_change },
+                { "SUSPEND", on_state_change },    { "WAKEUP", on_state_change },
                 { "VSERPORT_CHANGE", on_port },
         };
 
@@ -235,8 +235,8 @@ static const struct monitor_handlers monitor_handlers = {
 
 /* ---- Its life ---- */
 
-int guest_new(struct guest **ret, struct loop *loop, const char *directory, const char *disk, enum guest_origin origin,
-              const struct guest_handlers *handlers, void *data) {
+int guest_new(struct guest **ret, struct loop *loop, const char *directory, const char *disk,
+              enum guest_origin origin, const struct guest_handlers *handlers, void *data) {
         struct guest *guest = calloc(1, sizeof(*guest));
         int r;
 
@@ -288,8 +288,9 @@ uint64_t guest_unresponsive_since(const struct guest *guest) {
 
 void guest_describe(const struct guest *guest, json_t *object) {
         json_object_set_new(object, "resets", json_integer((json_int_t)guest->resets));
-        json_object_set_new(object, "agent", guest->agent == AGENT_UNKNOWN ? json_null() :
-                                                     json_boolean(guest->agent == AGENT_PRESENT));
+        json_object_set_new(object, "agent",
+                            guest->agent == AGENT_UNKNOWN ? json_null()
+                                                          : json_boolean(guest->agent == AGENT_PRESENT));
 }
 
 void guest_wake(struct guest *guest) {

@@ -10,11 +10,11 @@
 #include "vmhost/phase.h"
 
 /*
- * A guest tells little of itself. It has booted when its agent opens its port; one without an agent is taken to have
- * booted GUEST_BOOT after its processors began to run. A reset begins anew.
+ * A guest tells little of itself. It has booted when its agent opens its port; one without an agent is taken
+ * to have booted GUEST_BOOT after its processors began to run. A reset begins anew.
  *
- * When the host has no room for what the guest writes, QEMU pauses it (werror=stop); the guest here waits for room and
- * lets it go on. For any other error of a disk somebody must look first.
+ * When the host has no room for what the guest writes, QEMU pauses it (werror=stop); the guest here waits for
+ * room and lets it go on. For any other error of a disk somebody must look first.
  */
 #define GUEST_BOOT 30000000U /* microseconds */
 
@@ -31,8 +31,8 @@ struct guest_handlers {
 enum guest_origin { GUEST_NEW, GUEST_ADOPTED_BOOTING, GUEST_ADOPTED_BOOTED };
 
 /* QEMU's sockets are in `directory`; `disk` is a path on the file system that its disk is on. */
-int guest_new(struct guest **ret, struct loop *loop, const char *directory, const char *disk, enum guest_origin origin,
-              const struct guest_handlers *handlers, void *data);
+int guest_new(struct guest **ret, struct loop *loop, const char *directory, const char *disk,
+              enum guest_origin origin, const struct guest_handlers *handlers, void *data);
 struct guest *guest_free(struct guest *guest);
 
 bool guest_was_ready(const struct guest *guest); /* QEMU has answered once */
@@ -50,6 +50,7 @@ void guest_press_power(struct guest *guest);
 /* False where QEMU does not answer. */
 bool guest_quit(struct guest *guest);
 
-/* When QEMU has ended: its last events, and what they say about the end (strings are borrowed from the guest). */
+/* When QEMU has ended: its last events, and what they say about the end (strings are borrowed from the
+ * guest). */
 void guest_drain(struct guest *guest);
 void guest_testify(const struct guest *guest, struct end_evidence *evidence);

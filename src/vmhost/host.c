@@ -77,7 +77,8 @@ int host_look(struct host *ret, struct error *error) {
 
         if (!host.qemu)
                 return error_set(error, -ENOENT,
-                                 QEMU " is not installed (Debian: qemu-system-x86; Fedora: qemu-system-x86-core)");
+                                 QEMU
+                                 " is not installed (Debian: qemu-system-x86; Fedora: qemu-system-x86-core)");
         host.data = find_data(host.qemu);
         _cleanup_free_ char *qboot = host.data ? text_format("%s/qboot.rom", host.data) : NULL;
         host.qboot = qboot && access(qboot, R_OK) == 0;

@@ -15,10 +15,11 @@ struct host {
         char *virtiofsd; /* the program; NULL: not installed */
 };
 
-/* -ENOENT without QEMU. Looks at files only and takes well below a millisecond; it runs none of these programs. */
+/* -ENOENT without QEMU. Looks at files only and takes well below a millisecond; it runs none of these
+ * programs. */
 int host_look(struct host *ret, struct error *error);
 void host_deinit(struct host *host);
 
-/* Whether KVM works here: the processor offers it and /dev/kvm opens. *ret_why: where not, what is missing. (A
- * /dev/kvm without the processor's help is there on some nested hosts, and hangs guests.) */
+/* Whether KVM works here: the processor offers it and /dev/kvm opens. *ret_why: where not, what is missing.
+ * (A /dev/kvm without the processor's help is there on some nested hosts, and hangs guests.) */
 bool host_has_kvm(const char **ret_why);

@@ -24,7 +24,8 @@ struct header {
 #define MAGIC 0x514649fbU
 #define BACKING_MAX 1023 /* bytes; the format's own limit */
 
-/* A name as QEMU takes it: a path, from the image's directory where it is relative. A "protocol:" is no file. */
+/* A name as QEMU takes it: a path, from the image's directory where it is relative. A "protocol:" is no file.
+ */
 static int resolve(const char *path, const char *name, char **ret, struct error *error) {
         const char *slash = strrchr(path, '/'), *colon = strchr(name, ':');
 

@@ -14,13 +14,14 @@
 #include "vmhost/console.h"
 #include "vmhost/qemu.h"
 
-#define STACK_SIZE (256 * 1024) /* bytes; the default of 8 MiB is but address space, yet is counted by some limits */
+#define STACK_SIZE (256 * 1024) /* bytes; the default's 8 MiB of address space count against some limits */
 #define DONE 0xff /* on the pipe, behind the steps */
 
 /* Who may still decide. */
 enum owner { OPEN, COMMITTED, ABANDONED };
 
-/* Belongs to the thread until it reports DONE, but for `source` and `progress`; once abandoned, to the thread alone. */
+/* Belongs to the thread until it reports DONE, but for `source` and `progress`; once abandoned, to the thread
+ * alone. */
 struct launch {
         struct launch_settings settings;
         char *directory, *name;
@@ -96,8 +97,8 @@ static int launch_run(struct launch *launch) {
         if (!atomic_compare_exchange_strong(&launch->owner, &expected, COMMITTED))
                 return -ECANCELED;
         report(launch, LAUNCH_QEMU);
-        result->pidfd = qemu_spawn(launch->settings.configuration, launch->session, launch->directory, launch->name,
-                                   &result->pid, &result->error);
+        result->pidfd = qemu_spawn(launch->settings.configuration, launch->session, launch->directory,
+                                   launch->name, &result->pid, &result->error);
         if (result->pidfd < 0)
                 return result->pidfd;
         session_handed_over(launch->session);

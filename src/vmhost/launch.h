@@ -10,12 +10,13 @@
 #include "vmhost/session.h"
 
 /*
- * Getting networks means waiting for a broker, which may have to be started itself, and for a network to be made: up to
- * half a minute, while the control socket must answer. So a launch runs in a thread of its own. It shares nothing with
- * the loop: it is given what it works on, reports steps and its end over a pipe, and hands all back.
+ * Getting networks means waiting for a broker, which may have to be started itself, and for a network to be
+ * made: up to half a minute, while the control socket must answer. So a launch runs in a thread of its own.
+ * It shares nothing with the loop: it is given what it works on, reports steps and its end over a pipe, and
+ * hands all back.
  *
- * Giving up: launch_abandon stops waiting, and the thread undoes what it did once it notices; it is refused from the
- * moment on when QEMU is about to be started, so that no QEMU is left that nobody knows of.
+ * Giving up: launch_abandon stops waiting, and the thread undoes what it did once it notices; it is refused
+ * from the moment on when QEMU is about to be started, so that no QEMU is left that nobody knows of.
  */
 struct launch;
 
@@ -41,7 +42,8 @@ struct launch_handlers {
         void (*on_done)(struct launch_result *result, void *data);
 };
 
-/* `consume_session`, which may be NULL, is one of a run before, to be renewed; it is consumed, on failure too. */
+/* `consume_session`, which may be NULL, is one of a run before, to be renewed; it is consumed, on failure
+ * too. */
 int launch_begin(struct launch **ret, struct loop *loop, const struct launch_settings *settings,
                  struct session *consume_session, const struct launch_handlers *handlers, void *data);
 /* True: no handler is called any more, and the launch is gone. False: too late, on_done comes in a moment. */

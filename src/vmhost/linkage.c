@@ -22,8 +22,8 @@ static const void *part(const struct program *program, uint64_t offset, uint64_t
 /* Where in the file an address of the running program lies, or UINT64_MAX. */
 static uint64_t offset_of(const struct program *program, const Elf64_Ehdr *header, uint64_t address) {
         for (unsigned i = 0; i < header->e_phnum; i++) {
-                const Elf64_Phdr *segment =
-                        part(program, header->e_phoff + i * sizeof(*segment), sizeof(*segment));
+                const Elf64_Phdr *segment = part(program, header->e_phoff + i * sizeof(*segment),
+                                                 sizeof(*segment));
 
                 if (segment && segment->p_type == PT_LOAD && address >= segment->p_vaddr &&
                     address - segment->p_vaddr < segment->p_filesz)
@@ -57,12 +57,12 @@ static bool dynamic_needs(const struct program *program, const Elf64_Ehdr *heade
 static bool program_needs(const struct program *program, const char *prefix) {
         const Elf64_Ehdr *header = part(program, 0, sizeof(*header));
 
-        if (!header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_ident[EI_CLASS] != ELFCLASS64 ||
-            header->e_phentsize != sizeof(Elf64_Phdr))
+        if (!header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 ||
+            header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_phentsize != sizeof(Elf64_Phdr))
                 return false;
         for (unsigned i = 0; i < header->e_phnum; i++) {
-                const Elf64_Phdr *segment =
-                        part(program, header->e_phoff + i * sizeof(*segment), sizeof(*segment));
+                const Elf64_Phdr *segment = part(program, header->e_phoff + i * sizeof(*segment),
+                                                 sizeof(*segment));
 
                 if (segment && segment->p_type == PT_DYNAMIC)
                         return dynamic_needs(program, header, segment, prefix);

@@ -22,8 +22,9 @@ static int first_free_port(void) {
         _cleanup_free_ char *text = NULL;
         size_t size;
 
-        return file_read("/proc/sys/net/ipv4/ip_unprivileged_port_start", 16, &text, &size, NULL) == 0 ? atoi(text)
-                                                                                                     : 1024;
+        return file_read("/proc/sys/net/ipv4/ip_unprivileged_port_start", 16, &text, &size, NULL) == 0
+                       ? atoi(text)
+                       : 1024;
 }
 
 static int explain(const struct configuration_forward *f, int code, struct error *error) {
@@ -33,8 +34,8 @@ static int explain(const struct configuration_forward *f, int code, struct error
         inet_ntop(f->ipv6 ? AF_INET6 : AF_INET, &f->address, address, sizeof(address));
         switch (code) {
         case -EADDRINUSE:
-                return error_set(error, code, "%s port %u of %s is in use on this host", protocol, f->host_port,
-                                 address);
+                return error_set(error, code, "%s port %u of %s is in use on this host", protocol,
+                                 f->host_port, address);
         case -EACCES:
                 return error_set(error, code,
                                  "%s port %u is privileged: from %d on any user may have one (or lower "
@@ -43,7 +44,8 @@ static int explain(const struct configuration_forward *f, int code, struct error
         case -EADDRNOTAVAIL:
                 return error_set(error, code, "%s is no address of this host", address);
         default:
-                return error_errno(error, code, "cannot listen at %s port %u of %s", protocol, f->host_port, address);
+                return error_errno(error, code, "cannot listen at %s port %u of %s", protocol, f->host_port,
+                                   address);
         }
 }
 
@@ -63,7 +65,8 @@ static int open_socket(const struct configuration_forward *f) {
         if (f->ipv6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
                 return -errno;
         if (f->ipv6)
-                address.ipv6 = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons(f->host_port),
+                address.ipv6 = (struct sockaddr_in6){ .sin6_family = AF_INET6,
+                                                      .sin6_port = htons(f->host_port),
                                                       .sin6_addr = f->address };
         else {
                 address.ipv4 = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(f->host_port) };
@@ -103,8 +106,9 @@ json_t *listener_describe(int fd, uint16_t guest_port) {
         socklen_t size = sizeof(type);
 
         getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size);
-        inet_ntop(address.any.sa_family, ipv6 ? (void *)&address.ipv6.sin6_addr : (void *)&address.ipv4.sin_addr, text,
+        inet_ntop(address.any.sa_family,
+                  ipv6 ? (void *)&address.ipv6.sin6_addr : (void *)&address.ipv4.sin_addr, text,
                   sizeof(text));
-        return json_pack("{ss ss si si}", "protocol", type == SOCK_DGRAM ? "udp" : "tcp", "listen_address", text,
-                         "listen_port", (int)listener_port(fd), "port", (int)guest_port);
+        return json_pack("{ss ss si si}", "protocol", type == SOCK_DGRAM ? "udp" : "tcp", "listen_address",
+                         text, "listen_port", (int)listener_port(fd), "port", (int)guest_port);
 }

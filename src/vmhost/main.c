@@ -126,7 +126,8 @@ static int settle_fds(void) {
                         return -errno;
         } while (fd <= 2 && fcntl(fd, F_SETFD, 0) == 0);
         fd_close(fd);
-        return close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0 && errno != ENOSYS && errno != EINVAL ? -errno : 0;
+        return close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0 && errno != ENOSYS && errno != EINVAL ? -errno
+                                                                                                  : 0;
 }
 
 /* The VM's directory, absolute, for the working directory is left. */
@@ -190,13 +191,14 @@ static int make_supervisor(struct program *program, struct error *error) {
                 .directory = program->directory,
                 .name = program->options.name,
                 .policy = policy_of(configuration),
-                .stop_budget_ms =
-                        configuration ? (uint64_t)configuration->stop_timeout_seconds * 1000 : SUPERVISOR_STOP_MS,
+                .stop_budget_ms = configuration ? (uint64_t)configuration->stop_timeout_seconds * 1000
+                                                : SUPERVISOR_STOP_MS,
         };
         int r;
 
-        r = supervisor_new(&program->supervisor, program->loop, &settings, program->options.fake ? "fake" : "qemu",
-                           &supervisor_listener, program, configured < 0 ? NULL : error);
+        r = supervisor_new(&program->supervisor, program->loop, &settings,
+                           program->options.fake ? "fake" : "qemu", &supervisor_listener, program,
+                           configured < 0 ? NULL : error);
         if (r < 0)
                 return r;
         /* A VM that runs is looked after, however its file was spoilt meanwhile. */
@@ -213,9 +215,9 @@ static int make_controller(struct program *program, struct controller **ret, str
         int r;
 
         if (!options->fake)
-                return controller_qemu_new(ret, program->loop, program->directory, options->name,
-                                           program->configuration, supervisor_last_ssh_port(program->supervisor),
-                                           listener, program->supervisor, error);
+                return controller_qemu_new(
+                        ret, program->loop, program->directory, options->name, program->configuration,
+                        supervisor_last_ssh_port(program->supervisor), listener, program->supervisor, error);
         r = controller_fake_new(ret, program->loop, options->fake_behaviour, options->fake_ssh_port, listener,
                                 program->supervisor);
         return r < 0 ? error_errno(error, r, "cannot begin") : 0;

@@ -26,8 +26,8 @@ static void add_status(const struct supervisor *supervisor, struct response *res
                                      (int64_t)((loop_now() - controller->unresponsive_since) / 1000));
 }
 
-/* While there is no VM, its state is an error: any word for it would make a client take it for dead, and start
- * another. True where that was answered. */
+/* While there is no VM, its state is an error: any word for it would make a client take it for dead, and
+ * start another. True where that was answered. */
 static bool refuse_while_down(const struct supervisor *supervisor, struct response *response) {
         const struct controller *controller = supervisor_get_controller(supervisor);
         _cleanup_free_ char *text = NULL;
@@ -40,7 +40,8 @@ static bool refuse_while_down(const struct supervisor *supervisor, struct respon
                 text = text_format("the VM is not up yet: %s", controller->message);
         else
                 return false;
-        method_refuse(response, text ? text : "the VM is not up", text ? strlen(text) : strlen("the VM is not up"));
+        method_refuse(response, text ? text : "the VM is not up",
+                      text ? strlen(text) : strlen("the VM is not up"));
         return true;
 }
 
@@ -140,7 +141,8 @@ static const struct {
         { "events", run_events },
 };
 
-enum method_result method_run(struct supervisor *supervisor, const struct request *request, struct response *response) {
+enum method_result method_run(struct supervisor *supervisor, const struct request *request,
+                              struct response *response) {
         static const char prefix[] = "unknown method: ";
         enum method_result result = METHOD_CLOSE;
 

@@ -13,7 +13,8 @@ enum method_result {
 };
 
 /* Never fails: a request that names no method has an answer too. */
-enum method_result method_run(struct supervisor *supervisor, const struct request *request, struct response *response);
+enum method_result method_run(struct supervisor *supervisor, const struct request *request,
+                              struct response *response);
 /* {"ok":false,"error":TEXT}, the one answer to all that is no request. */
 void method_refuse(struct response *response, const char *text, size_t size);
 void method_answer_wait(const struct supervisor *supervisor, struct response *response);

@@ -54,7 +54,8 @@ static void on_status(struct qmp *qmp, int result, json_t *value, void *data) {
 }
 
 void monitor_ask(struct monitor *monitor) {
-        /* While the handshake is not over QEMU may still be starting, which takes longer on a busy machine. */
+        /* While the handshake is not over QEMU may still be starting, which takes longer on a busy machine.
+         */
         uint64_t patience = monitor->was_ready ? MONITOR_PATIENCE : COMMAND_PATIENCE;
 
         if (!monitor->qmp || monitor->waiting || monitor->unresponsive)
@@ -148,7 +149,8 @@ int monitor_new(struct monitor **ret, struct loop *loop, const char *directory, 
         monitor->data = data;
         monitor->directory = strdup(directory);
         monitor->socket = strdup(socket);
-        r = monitor->directory && monitor->socket ? loop_add_timer(loop, &monitor->timer, on_timer, monitor) : -ENOMEM;
+        r = monitor->directory && monitor->socket ? loop_add_timer(loop, &monitor->timer, on_timer, monitor)
+                                                  : -ENOMEM;
         if (r < 0) {
                 monitor_free(monitor);
                 return r;

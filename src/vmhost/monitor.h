@@ -8,9 +8,10 @@
 #include "loop/loop.h"
 
 /*
- * Holds the one QMP connection, makes it again when it is lost while QEMU runs, and asks for QEMU's state every
- * MONITOR_INTERVAL. A QEMU that has not answered within MONITOR_PATIENCE is unresponsive since the question was asked,
- * until it says anything again; meanwhile it is asked nothing more, so that nothing piles up.
+ * Holds the one QMP connection, makes it again when it is lost while QEMU runs, and asks for QEMU's state
+ * every MONITOR_INTERVAL. A QEMU that has not answered within MONITOR_PATIENCE is unresponsive since the
+ * question was asked, until it says anything again; meanwhile it is asked nothing more, so that nothing piles
+ * up.
  */
 #define MONITOR_INTERVAL 2000000U /* microseconds */
 #define MONITOR_PATIENCE 2000000U
@@ -39,8 +40,8 @@ void monitor_ask(struct monitor *monitor);
 /* A command whose answer tells nothing; a refusal is logged. 0 or -errno where it could not be sent. */
 int monitor_execute(struct monitor *monitor, const char *command);
 
-/* A command that takes nothing and tells something: `value` is borrowed, NULL where QEMU refuses or does not answer. 0 or
- * -errno where it could not be sent. */
+/* A command that takes nothing and tells something: `value` is borrowed, NULL where QEMU refuses or does not
+ * answer. 0 or -errno where it could not be sent. */
 typedef void (*monitor_query_fn)(json_t *value, void *data);
 int monitor_query(struct monitor *monitor, const char *command, monitor_query_fn fn);
 /* Hands on what QEMU said last, when its process has ended. */

@@ -6,10 +6,10 @@
 #include <sys/types.h>
 
 /*
- * A process that the kernel ends for want of memory looks like any other that got SIGKILL. Three witnesses, from the
- * surest on: the kernel's log names the pid (for those who may read it); the count of kills in the process's cgroup
- * rose; the count of the whole machine rose within the last seconds. The latter two are compared with counts taken
- * while the process lived: call oom_look now and then.
+ * A process that the kernel ends for want of memory looks like any other that got SIGKILL. Three witnesses,
+ * from the surest on: the kernel's log names the pid (for those who may read it); the count of kills in the
+ * process's cgroup rose; the count of the whole machine rose within the last seconds. The latter two are
+ * compared with counts taken while the process lived: call oom_look now and then.
  */
 struct oom {
         pid_t pid;

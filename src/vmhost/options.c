@@ -19,7 +19,18 @@ static const char usage[] =
         "  --debug            log more\n"
         "  --help, --version\n";
 
-enum { NAME = 256, BACKEND, CONFIG, NO_WAIT, FOREGROUND, DEBUG, HELP, VERSION, FAKE_BEHAVIOUR, FAKE_SSH_PORT };
+enum {
+        NAME = 256,
+        BACKEND,
+        CONFIG,
+        NO_WAIT,
+        FOREGROUND,
+        DEBUG,
+        HELP,
+        VERSION,
+        FAKE_BEHAVIOUR,
+        FAKE_SSH_PORT
+};
 
 static int parse_backend(const char *text, struct options *options, struct error *error) {
         options->fake = text_equal(text, "fake");

@@ -20,5 +20,6 @@ struct options {
 
 enum options_result { OPTIONS_RUN = 0, OPTIONS_DONE = 1 };
 
-/* An enum options_result (DONE: --help or --version was answered), or -EINVAL with a text. Strings are argv's. */
+/* An enum options_result (DONE: --help or --version was answered), or -EINVAL with a text. Strings are
+ * argv's. */
 int options_parse(int argc, char **argv, struct options *ret, struct error *error);

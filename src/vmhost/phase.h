@@ -13,8 +13,8 @@
  *
  *   STOPPED, FAILED ──▶ PREPARING (the restart policy)
  *
- * A VM that is adopted begins in the phase that it was left in. STOPPED is an end that somebody wanted, the guest or the
- * host; FAILED is every other.
+ * A VM that is adopted begins in the phase that it was left in. STOPPED is an end that somebody wanted, the
+ * guest or the host; FAILED is every other.
  */
 enum phase {
         PHASE_PREPARING, /* networks, seed, QEMU's start */
@@ -36,6 +36,6 @@ int phase_parse(const char *name, enum phase *ret);
 bool phase_is_live(enum phase phase);
 /* Whether the chart above has that arrow; staying is none. */
 bool phase_may_follow(enum phase from, enum phase to);
-/* The control protocol's state: "running" for all that live, the one word under which its clients leave a VM alone;
- * "stopped" and "error" for the ends; NULL while preparing, when the answer is an error. */
+/* The control protocol's state: "running" for all that live, the one word under which its clients leave a VM
+ * alone; "stopped" and "error" for the ends; NULL while preparing, when the answer is an error. */
 const char *phase_state(enum phase phase);

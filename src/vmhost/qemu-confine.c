@@ -71,8 +71,8 @@ static bool is_same_file(const char *a, const char *b) {
                status_a.st_dev == status_b.st_dev && status_a.st_ino == status_b.st_ino;
 }
 
-/* The images that a disk stands on. The disk's header is within the guest's reach, once it has taken over QEMU;
- * those of the images below are not, as QEMU only reads them. */
+/* The images that a disk stands on. The disk's header is within the guest's reach, once it has taken over
+ * QEMU; those of the images below are not, as QEMU only reads them. */
 static int add_images(struct rules *rules, const struct configuration *c, struct error *error) {
         const char *image = c->disk;
 
@@ -86,13 +86,14 @@ static int add_images(struct rules *rules, const struct configuration *c, struct
                         return 0;
                 if (rules->n_images == IMAGES_MAX) {
                         free(backing);
-                        return error_set(error, -ELOOP, "%s stands on more than %d images", c->disk, IMAGES_MAX);
+                        return error_set(error, -ELOOP, "%s stands on more than %d images", c->disk,
+                                         IMAGES_MAX);
                 }
                 rules->images[rules->n_images++] = backing;
                 if (image == c->disk && !is_same_file(backing, c->image))
                         return error_set(error, -EINVAL,
-                                         "%s stands on %s, which is not the configuration's \"image\"", c->disk,
-                                         backing);
+                                         "%s stands on %s, which is not the configuration's \"image\"",
+                                         c->disk, backing);
                 add(rules, backing, CONFINE_READ);
                 image = backing;
         }

@@ -39,7 +39,8 @@ struct preparation {
         int shares[CONFIGURATION_SHARES_MAX]; /* of virtiofs; -1 for 9p */
 };
 
-static const char *const channel_names[CHANNELS] = { QEMU_QMP_SOCKET, QEMU_CONSOLE_SOCKET, QEMU_AGENT_SOCKET };
+static const char *const channel_names[CHANNELS] = { QEMU_QMP_SOCKET, QEMU_CONSOLE_SOCKET,
+                                                     QEMU_AGENT_SOCKET };
 
 static void preparation_deinit(struct preparation *p) {
         fd_close(p->log);
@@ -53,13 +54,14 @@ static void preparation_deinit(struct preparation *p) {
         host_deinit(&p->host);
 }
 
-static int open_log(struct preparation *p, struct error *error) {
-        _cleanup_free_ char *path = text_format("%s/" QEMU_LOG, p->directory);
+/* An empty file in the VM's directory, for what a program says: its file descriptor or -errno. */
+static int open_log(const struct preparation *p, const char *name, struct error *error) {
+        _cleanup_free_ char *path = text_format("%s/%s", p->directory, name);
 
         if (!path)
                 return error_set(error, -ENOMEM, "out of memory");
-        p->log = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-        return p->log < 0 ? error_errno(error, -errno, "cannot open %s", path) : 0;
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+        return fd < 0 ? error_errno(error, -errno, "cannot open %s", path) : fd;
 }
 
 /* Sockets of a QEMU that has ended are in the way, and nobody else's: the caller holds the VM's lock. */
@@ -98,10 +100,14 @@ static int start_virtiofs(struct preparation *p, struct error *error) {
                         continue;
                 if (!p->host.virtiofsd)
                         return error_set(error, -ENOENT,
-                                         "the share %s needs virtiofsd, which is not installed (\"type\": \"9p\" "
-                                         "works without)",
+                                         "the share %s needs virtiofsd, which is not installed; \"9p\" works "
+                                         "without it",
                                          share->tag);
-                p->shares[i] = virtiofs_start(p->host.virtiofsd, p->directory, share, p->log, error);
+                _cleanup_free_ char *name = text_format("virtiofsd-%s.log", share->tag);
+                _cleanup_fd_ int log = name ? open_log(p, name, error) : -ENOMEM;
+                if (log < 0)
+                        return log;
+                p->shares[i] = virtiofs_start(p->host.virtiofsd, p->directory, share, log, error);
                 if (p->shares[i] < 0)
                         return p->shares[i];
         }
@@ -141,8 +147,8 @@ static int prepare(struct preparation *p, struct error *error) {
         int r = host_look(&p->host, error);
 
         if (r == 0)
-                r = open_log(p, error);
-        if (r == 0)
+                r = p->log = open_log(p, QEMU_LOG, error);
+        if (r >= 0)
                 r = make_seed(p, error);
         if (r == 0)
                 r = open_channels(p, error);
@@ -189,7 +195,8 @@ static int start(const struct preparation *p, const struct session *session, pid
         int r = arguments_compose(&arguments, p->c, &context);
         if (r == 0 && session)
                 r = session_fds(session, &fds, &n);
-        int *all = r == 0 ? reallocarray(fds, n + CHANNELS + VHOSTS_MAX + CONFIGURATION_SHARES_MAX, sizeof(*all))
+        int *all = r == 0 ? reallocarray(fds, n + CHANNELS + VHOSTS_MAX + CONFIGURATION_SHARES_MAX,
+                                         sizeof(*all))
                           : NULL;
         if (!all)
                 return error_set(error, -ENOMEM, "out of memory");
@@ -202,15 +209,20 @@ static int start(const struct preparation *p, const struct session *session, pid
                 if (p->shares[i] >= 0)
                         fds[n++] = p->shares[i];
 
-        const struct spawn spawn = { .arguments = arguments, .fds = fds, .n_fds = n, .log = p->log,
-                                     .confined = p->c->confine, .ruleset = p->ruleset };
+        const struct spawn spawn = { .arguments = arguments,
+                                     .fds = fds,
+                                     .n_fds = n,
+                                     .log = p->log,
+                                     .confined = p->c->confine,
+                                     .ruleset = p->ruleset };
         return spawn_run(&spawn, ret_pid, error);
 }
 
-int qemu_spawn(const struct configuration *configuration, const struct session *session, const char *directory,
-               const char *name, pid_t *ret_pid, struct error *error) {
-        _cleanup_(preparation_deinit) struct preparation p = { .c = configuration, .directory = directory,
-                                                               .name = name, .log = -1, .ruleset = -1 };
+int qemu_spawn(const struct configuration *configuration, const struct session *session,
+               const char *directory, const char *name, pid_t *ret_pid, struct error *error) {
+        _cleanup_(preparation_deinit) struct preparation p = {
+                .c = configuration, .directory = directory, .name = name, .log = -1, .ruleset = -1
+        };
         pid_t pid = 0;
 
         for (size_t i = 0; i < CHANNELS; i++)

@@ -16,10 +16,10 @@
 #define QEMU_SEED "seed.img"
 
 /*
- * Starts QEMU for a VM in its directory: makes the seed, the sockets and the arguments, forks, and returns when the
- * new program runs (or could not be executed). QEMU is a child in a session of its own, with its standard error in
- * QEMU_LOG, and is not killed by our end. A connection to QEMU_QMP_SOCKET made at once is answered as soon as QEMU is
- * up, or closed when it ends: there is nothing to poll for.
+ * Starts QEMU for a VM in its directory: makes the seed, the sockets and the arguments, forks, and returns
+ * when the new program runs (or could not be executed). QEMU is a child in a session of its own, with its
+ * standard error in QEMU_LOG, and is not killed by our end. A connection to QEMU_QMP_SOCKET made at once is
+ * answered as soon as QEMU is up, or closed when it ends: there is nothing to poll for.
  *
  * Returns a pidfd, CLOEXEC, or -errno; *ret_pid is untouched on failure. `session` may be NULL.
  */
@@ -29,9 +29,9 @@ int qemu_spawn(const struct configuration *configuration, const struct session *
 /* The last line of QEMU_LOG, which is the reason where QEMU ended by itself at its start; "" without one. */
 void qemu_last_words(const char *directory, char *buffer, size_t size);
 
-/* How QEMU is confined on this machine: "seccomp, no new privileges, Landlock (ABI 7)", or what is missing. */
+/* How QEMU is confined here: "no new privileges, seccomp, Landlock (version 7)", or what is missing. */
 void qemu_describe_confinement(const struct configuration *configuration, char *buffer, size_t size);
 
-/* "kvm" or "tcg": what the configuration comes to on this machine. NULL where "kvm" is demanded and is not there;
- * error then says why. */
+/* "kvm" or "tcg": what the configuration comes to on this machine. NULL where "kvm" is demanded and is not
+ * there; error then says why. */
 const char *qemu_accelerator(const struct configuration *configuration, struct error *error);

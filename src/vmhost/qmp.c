@@ -14,7 +14,8 @@
 
 #define HANDSHAKE_ID 0 /* of qmp_capabilities; calls count from 1 */
 #define READ_SIZE 4096
-#define OUTPUT_MAX (64 * 1024) /* bytes for a QEMU that does not read: calls whose time is over are among them */
+#define OUTPUT_MAX                                                                                           \
+        (64 * 1024) /* bytes for a QEMU that does not read: calls whose time is over are among them */
 #define READS_PER_TURN 16 /* a flood of events leaves the loop to others in between */
 
 struct call {
@@ -205,7 +206,8 @@ static void handle_input(struct qmp *qmp) {
         size_t begin = 0;
         char *newline;
 
-        while (is_open(qmp) && (newline = memchr(qmp->input + qmp->scanned, '\n', qmp->input_size - qmp->scanned))) {
+        while (is_open(qmp) &&
+               (newline = memchr(qmp->input + qmp->scanned, '\n', qmp->input_size - qmp->scanned))) {
                 size_t size = (size_t)(newline - qmp->input) - begin;
                 json_t *message = json_loadb(qmp->input + begin, size, 0, NULL);
 
@@ -299,7 +301,8 @@ static void close_connection(struct qmp *qmp, int reason) {
                 qmp->handlers->on_closed(qmp, reason, qmp->data);
 }
 
-int qmp_new(struct qmp **ret, struct loop *loop, int consume_fd, const struct qmp_handlers *handlers, void *data) {
+int qmp_new(struct qmp **ret, struct loop *loop, int consume_fd, const struct qmp_handlers *handlers,
+            void *data) {
         _cleanup_fd_ int fd = consume_fd;
         struct qmp *qmp;
         int r;
@@ -344,8 +347,8 @@ enum qmp_handshake qmp_get_handshake(const struct qmp *qmp) {
 
 /* The command as a line: new, or NULL when memory is short. */
 static char *make_line(const char *command, json_t *arguments, uint64_t id) {
-        json_t *message = arguments ? json_pack("{s:s, s:O, s:I}", "execute", command, "arguments", arguments, "id",
-                                                (json_int_t)id)
+        json_t *message = arguments ? json_pack("{s:s, s:O, s:I}", "execute", command, "arguments", arguments,
+                                                "id", (json_int_t)id)
                                     : json_pack("{s:s, s:I}", "execute", command, "id", (json_int_t)id);
         char *text = json_dumps(message, JSON_COMPACT), *line;
 
@@ -362,8 +365,8 @@ static char *make_line(const char *command, json_t *arguments, uint64_t id) {
         return line;
 }
 
-int qmp_call(struct qmp *qmp, const char *command, json_t *consume_arguments, uint64_t timeout_us, qmp_reply_fn fn,
-             void *data) {
+int qmp_call(struct qmp *qmp, const char *command, json_t *consume_arguments, uint64_t timeout_us,
+             qmp_reply_fn fn, void *data) {
         struct call *call = NULL;
         char *line = NULL;
         int r = -ENOMEM;

@@ -117,8 +117,8 @@ static char *take_string(struct cursor *c, size_t *ret_size) {
         return out;
 }
 
-/* Go folds by Unicode's simple folding, under which the long s is an s too. The Kelvin sign would be a k, which no
- * name has. */
+/* Go folds by Unicode's simple folding, under which the long s is an s too. The Kelvin sign would be a k,
+ * which no name has. */
 static bool key_matches(const char *key, size_t size, const char *name) {
         size_t i = 0;
 
@@ -192,7 +192,8 @@ static bool parse_integer(const char *s, size_t size, int64_t *ret) {
 
         for (size_t i = negative; i < size; i++) {
                 if (s[i] < '0' || s[i] > '9' || __builtin_mul_overflow(value, 10, &value) ||
-                    __builtin_sub_overflow(value, s[i] - '0', &value)) /* downwards: the lowest has no positive */
+                    __builtin_sub_overflow(value, s[i] - '0',
+                                           &value)) /* downwards: the lowest has no positive */
                         return false;
         }
         if (!negative && __builtin_sub_overflow(0, value, &value))
@@ -248,8 +249,9 @@ int request_parse(const char *text, size_t size, struct request *ret, char **ret
                         }
                 }
         } else if (*c.p != 'n') {
-                r = complain(&reason, text_format("json: cannot unmarshal %s into Go value of type vmhost.Request",
-                                                  kind_of(&c)));
+                r = complain(&reason,
+                             text_format("json: cannot unmarshal %s into Go value of type vmhost.Request",
+                                         kind_of(&c)));
         }
         if (r == 0 && !request.method) {
                 request.method = strdup("");

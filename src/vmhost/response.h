@@ -7,9 +7,9 @@
 #include <stdint.h>
 
 /*
- * Members stand in the order in which they are added, compact. In strings '<', '>', '&', U+2028 and U+2029 are escaped
- * as Go's encoding/json does for HTML's sake, and bytes that are no UTF-8 are the escape \ufffd. A failure to get
- * memory is kept and told by response_end: callers need not look at each step.
+ * Members stand in the order in which they are added, compact. In strings '<', '>', '&', U+2028 and U+2029
+ * are escaped as Go's encoding/json does for HTML's sake, and bytes that are no UTF-8 are the escape \ufffd.
+ * A failure to get memory is kept and told by response_end: callers need not look at each step.
  */
 struct response {
         char *data; /* owned */

@@ -4,7 +4,8 @@
 #define PAUSE_MAX 60000U
 #define LASTED 60000U /* of a run that counts as one that worked */
 
-bool restart_decide(struct restart *restart, const struct end *end, bool wanted_running, uint64_t *ret_pause_ms) {
+bool restart_decide(struct restart *restart, const struct end *end, bool wanted_running,
+                    uint64_t *ret_pause_ms) {
         if (!wanted_running || restart->policy == RESTART_POLICY_NO ||
             (restart->policy == RESTART_POLICY_ON_FAILURE && end_is_clean(end)))
                 return false;

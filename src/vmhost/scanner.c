@@ -185,13 +185,15 @@ static enum scanner_result feed_number(struct scanner *s, unsigned char c) {
                         return refuse(s, c, "in numeric literal");
                 return go(s, c == '0' ? SCANNER_ZERO : SCANNER_DIGITS);
         case SCANNER_POINT:
-                return digit ? go(s, SCANNER_FRACTION) : refuse(s, c, "after decimal point in numeric literal");
+                return digit ? go(s, SCANNER_FRACTION)
+                             : refuse(s, c, "after decimal point in numeric literal");
         case SCANNER_EXPONENT:
                 if (c == '+' || c == '-')
                         return go(s, SCANNER_EXPONENT_SIGN);
-                /* fall through */
+                __attribute__((fallthrough));
         case SCANNER_EXPONENT_SIGN:
-                return digit ? go(s, SCANNER_EXPONENT_DIGITS) : refuse(s, c, "in exponent of numeric literal");
+                return digit ? go(s, SCANNER_EXPONENT_DIGITS)
+                             : refuse(s, c, "in exponent of numeric literal");
         default:
                 break;
         }
@@ -210,7 +212,7 @@ enum scanner_result scanner_feed(struct scanner *s, unsigned char c) {
         case SCANNER_VALUE_OR_END:
                 if (c == ']')
                         return pop(s);
-                /* fall through */
+                __attribute__((fallthrough));
         case SCANNER_VALUE:
                 return begin_value(s, c);
         case SCANNER_KEY:

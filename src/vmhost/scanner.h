@@ -6,10 +6,11 @@
 #include <stdint.h>
 
 /*
- * The control protocol has no framing: a request is the first JSON value of the stream, and a client need not end it
- * with a newline or by closing. The reference reads it with Go's encoding/json, whose rules are kept here, with its
- * texts: an object or an array ends with its bracket, a string, number or word only with the byte behind it (or the
- * end of the stream); and it is a syntax error the moment a byte cannot go on the value.
+ * The control protocol has no framing: a request is the first JSON value of the stream, and a client need not
+ * end it with a newline or by closing. The reference reads it with Go's encoding/json, whose rules are kept
+ * here, with its texts: an object or an array ends with its bracket, a string, number or word only with the
+ * byte behind it (or the end of the stream); and it is a syntax error the moment a byte cannot go on the
+ * value.
  */
 #define SCANNER_DEPTH_MAX 10000 /* brackets within each other, as in Go */
 
@@ -57,8 +58,8 @@ struct scanner {
 #define SCANNER_INIT ((struct scanner){ .state = SCANNER_VALUE })
 
 enum scanner_result scanner_feed(struct scanner *scanner, unsigned char c);
-/* What the end of the stream means here: SCANNER_ENDED where a value is complete, else SCANNER_ERROR with the text
- * "EOF" (nothing came) or "unexpected EOF". */
+/* What the end of the stream means here: SCANNER_ENDED where a value is complete, else SCANNER_ERROR with the
+ * text "EOF" (nothing came) or "unexpected EOF". */
 enum scanner_result scanner_finish(struct scanner *scanner);
 /* Valid as long as the scanner. */
 const char *scanner_error(const struct scanner *scanner);

@@ -65,8 +65,8 @@ static char *make_network_config(const char *const *macs, size_t n_macs) {
                 /* The first has the way out; booting does not wait for the others. */
                 if (name)
                         json_object_set_new(ethernets, name,
-                                            json_pack("{s{ss} sb sb}", "match", "macaddress", macs[i], "dhcp4",
-                                                      true, "optional", i > 0));
+                                            json_pack("{s{ss} sb sb}", "match", "macaddress", macs[i],
+                                                      "dhcp4", true, "optional", i > 0));
         }
         return dump("", json_pack("{si so}", "version", 2, "ethernets", ethernets));
 }

@@ -60,6 +60,8 @@ struct session *session_free(struct session *session) {
         if (!session)
                 return NULL;
         session_unwatch(session);
+        /* First, as the broker ends the leases then, all at once. */
+        berth_free(session->berth);
         for (size_t i = 0; i < session->n_links; i++) {
                 struct link *link = &session->links[i];
 
@@ -68,7 +70,6 @@ struct session *session_free(struct session *session) {
                 fd_close(link->handle);
                 json_decref(link->facts);
         }
-        berth_free(session->berth);
         json_decref(session->forwards);
         free(session);
         return NULL;
@@ -113,9 +114,9 @@ static int link_view(struct link *link, struct error *error) {
 static int link_take(struct link *link, struct berth_interface *consume_interface, struct error *error) {
         const struct berth_interface_facts *interface = berth_interface_get_facts(consume_interface);
         const struct berth_network_facts *network = berth_network_get_facts(link->network);
-        json_t *facts = json_pack("{ss ss ss si si si}", "network", network->name, "port", interface->port, "mac",
-                                  interface->mac, "mtu", (int)interface->mtu, "queues", (int)interface->queues,
-                                  "handle_fd", berth_network_get_fd(link->network));
+        json_t *facts = json_pack("{ss ss ss si si si}", "network", network->name, "port", interface->port,
+                                  "mac", interface->mac, "mtu", (int)interface->mtu, "queues",
+                                  (int)interface->queues, "handle_fd", berth_network_get_fd(link->network));
 
         berth_interface_free(link->interface);
         link->interface = consume_interface;
@@ -156,8 +157,8 @@ static int session_connect(struct session *session, struct error *error) {
 }
 
 /*
- * Of a QEMU that just ended the kernel has removed the tap already, but the network's process may have the news
- * still before it, and say that the name is in use: so a refusal counts after a moment only.
+ * Of a QEMU that just ended the kernel has removed the tap already, but the network's process may have the
+ * news still before it, and say that the name is in use: so a refusal counts after a moment only.
  */
 static int start_patiently(struct link *link, const struct berth_interface_options *options,
                            struct berth_interface **ret) {
@@ -193,11 +194,12 @@ static int link_start(struct link *link, const struct configuration_network *wan
 }
 
 static int check_name(const char *name, struct error *error) {
-        return text_is_label(name) ? 0
-                                   : error_set(error, -EINVAL,
-                                               "a VM with networks needs a name of letters, digits and hyphens "
-                                               "alone, as it becomes its DNS name: \"%s\"",
-                                               name);
+        return text_is_label(name)
+                       ? 0
+                       : error_set(error, -EINVAL,
+                                   "a VM with networks needs a name of letters, digits and hyphens "
+                                   "alone, as it becomes its DNS name: \"%s\"",
+                                   name);
 }
 
 int session_open(struct session **ret, const struct configuration *c, const char *name, struct error *error) {
@@ -218,8 +220,8 @@ int session_open(struct session **ret, const struct configuration *c, const char
 
                 r = berth_acquire(session->berth, c->networks[i].network, &link->network);
                 if (r < 0)
-                        return error_set(error, r, "cannot acquire the network %s: %s", c->networks[i].network,
-                                         berth_error(session->berth));
+                        return error_set(error, r, "cannot acquire the network %s: %s",
+                                         c->networks[i].network, berth_error(session->berth));
                 r = link_start(link, &c->networks[i], name, error);
                 if (r < 0)
                         return r;
@@ -249,7 +251,8 @@ static int take_fd(int pidfd, const json_t *number) {
 
 int session_adopt(struct session **ret, const json_t *facts, int pidfd, struct error *error) {
         _cleanup_(session_freep) struct session *session = NULL;
-        json_t *networks = json_object_get(facts, "networks"), *forwards = json_object_get(facts, "forwards"), *object;
+        json_t *networks = json_object_get(facts, "networks"), *forwards = json_object_get(facts, "forwards"),
+               *object;
         size_t i;
 
         int r = session_new(&session);
@@ -329,7 +332,8 @@ static int add_forward(struct session *session, int consume_socket, const char *
 
         int r = berth_network_forward(network, socket, name, port, NULL);
         if (r < 0)
-                return error_set(error, r, "cannot forward to port %u: %s", port, berth_network_error(network));
+                return error_set(error, r, "cannot forward to port %u: %s", port,
+                                 berth_network_error(network));
         json_t *forward = listener_describe(socket, port);
         return forward && json_array_append_new(session->forwards, forward) == 0
                        ? 0
@@ -472,7 +476,8 @@ int session_watch(struct session *session, struct loop *loop) {
 
         session_unwatch(session);
         if (berth_get_fd(session->berth) >= 0)
-                r = loop_add_fd(loop, &session->broker, berth_get_fd(session->berth), EPOLLIN, on_broker, session);
+                r = loop_add_fd(loop, &session->broker, berth_get_fd(session->berth), EPOLLIN, on_broker,
+                                session);
         for (size_t i = 0; i < session->n_links && r >= 0; i++) {
                 struct link *link = &session->links[i];
 

@@ -38,16 +38,18 @@ struct session_interface {
 int session_open(struct session **ret, const struct configuration *configuration, const char *name,
                  struct error *error);
 /*
- * For a QEMU that an earlier vmhost started: `facts` is what session_describe gave then. The handles are taken
- * from the process by pidfd_getfd(2); where the system does not allow that, the session still describes itself.
+ * For a QEMU that an earlier vmhost started: `facts` is what session_describe gave then. The handles are
+ * taken from the process by pidfd_getfd(2); where the system does not allow that, the session still describes
+ * itself.
  */
 int session_adopt(struct session **ret, const json_t *facts, int pidfd, struct error *error);
 struct session *session_free(struct session *session);
 void session_freep(struct session **session);
 
 /*
- * After QEMU ended, for a further run: starts the interfaces anew on the leases that the session still holds. Forwards
- * and the ssh port stay as they are. -ENOTCONN or -ECONNRESET: it holds none any more; free it, and open another.
+ * After QEMU ended, for a further run: starts the interfaces anew on the leases that the session still holds.
+ * Forwards and the ssh port stay as they are. -ENOTCONN or -ECONNRESET: it holds none any more; free it, and
+ * open another.
  */
 int session_renew(struct session *session, const struct configuration *configuration, const char *name,
                   struct error *error);
@@ -71,14 +73,16 @@ void session_handed_over(struct session *session);
 
 /*
  * An object for state.json and `show`, a new reference:
- *      {"ssh_port", "broker_fd", "networks": [{"network","port","mac","address","ipv6_address","mtu","queues",
- *      "gateway","domain","handle_fd"}], "forwards": [{"protocol","listen_address","listen_port","port"}]}
- * The numbers of the file descriptors are QEMU's. NULL when memory is short.
+ *      {"ssh_port", "broker_fd", "networks":
+ * [{"network","port","mac","address","ipv6_address","mtu","queues", "gateway","domain","handle_fd"}],
+ * "forwards": [{"protocol","listen_address","listen_port","port"}]} The numbers of the file descriptors are
+ * QEMU's. NULL when memory is short.
  */
 json_t *session_describe(const struct session *session);
 
 /* Notices in the loop, and logs, the end of the broker (which harms nothing that runs) and of a network. The
  * loop must outlive the session. */
 int session_watch(struct session *session, struct loop *loop);
-/* Ends that. A session that is watched is the loop's thread's alone: before another thread renews or frees it. */
+/* Ends that. A session that is watched is the loop's thread's alone: before another thread renews or frees
+ * it. */
 void session_unwatch(struct session *session);

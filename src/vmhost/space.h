@@ -8,9 +8,9 @@
 #include "loop/loop.h"
 
 /*
- * No event tells of room on a file system, so it is asked by a timer, and only while a VM waits for it. There is room
- * when SPACE_ENOUGH is free for us, or a fiftieth of a file system that is smaller than fifty times that: a VM that went
- * on with the next free block would stop at the one behind it.
+ * No event tells of room on a file system, so it is asked by a timer, and only while a VM waits for it. There
+ * is room when SPACE_ENOUGH is free for us, or a fiftieth of a file system that is smaller than fifty times
+ * that: a VM that went on with the next free block would stop at the one behind it.
  */
 #define SPACE_ENOUGH (64ULL * 1024 * 1024) /* bytes */
 

@@ -18,8 +18,8 @@ struct spawn {
 };
 
 /*
- * Starts it in a session of its own, with no signal blocked or ignored and umask 077, and returns when it runs; or
- * -errno, with the step that failed, and then there is no process. *ret_pid is its pid; NULL with `orphan`. May be called
- * from any thread.
+ * Starts it in a session of its own, with no signal blocked or ignored and umask 077, and returns when it
+ * runs; or -errno, with the step that failed, and then there is no process. *ret_pid is its pid; NULL with
+ * `orphan`. May be called from any thread.
  */
 int spawn_run(const struct spawn *spawn, pid_t *ret_pid, struct error *error);

@@ -23,8 +23,7 @@ static void take(struct state *state, const json_t *object) {
 
         if (phase)
                 phase_parse(phase, &state->phase);
-        state->wanted_running =
-                text_equal(json_string_value(json_object_get(object, "wanted")), "running");
+        state->wanted_running = text_equal(json_string_value(json_object_get(object, "wanted")), "running");
         if (json_is_integer(restarts) && json_integer_value(restarts) > 0)
                 state->restarts = (uint64_t)json_integer_value(restarts);
         json_int_t ssh_port = json_integer_value(json_object_get(object, "ssh_port"));
@@ -34,7 +33,8 @@ static void take(struct state *state, const json_t *object) {
         state->last_end = object_or_null(object, "last_end");
 }
 
-int state_load(struct state *ret, const char *directory, const char *name, const char *backend, struct error *error) {
+int state_load(struct state *ret, const char *directory, const char *name, const char *backend,
+               struct error *error) {
         struct state state = { .phase = PHASE_STOPPED };
         _cleanup_free_ char *text = NULL;
         json_error_t json_error;
@@ -73,10 +73,11 @@ void state_deinit(struct state *state) {
 }
 
 int state_save(const struct state *state, bool durable, struct error *error) {
-        json_t *object = json_pack("{s:s, s:s, s:s, s:O?, s:s, s:I, s:I, s:O?}", "name", state->name, "backend",
-                                   state->backend, "phase", phase_name(state->phase), "run", state->run, "wanted",
-                                   state->wanted_running ? "running" : "stopped", "restarts",
-                                   (json_int_t)state->restarts, "ssh_port", (json_int_t)state->ssh_port, "last_end", state->last_end);
+        json_t *object = json_pack("{s:s, s:s, s:s, s:O?, s:s, s:I, s:I, s:O?}", "name", state->name,
+                                   "backend", state->backend, "phase", phase_name(state->phase), "run",
+                                   state->run, "wanted", state->wanted_running ? "running" : "stopped",
+                                   "restarts", (json_int_t)state->restarts, "ssh_port",
+                                   (json_int_t)state->ssh_port, "last_end", state->last_end);
         _cleanup_free_ char *text = json_dumps(object, JSON_INDENT(2));
 
         json_decref(object);

@@ -11,9 +11,9 @@
 #define STATE_FILE "state.json"
 
 /*
- * The file is written whole, by rename. It need not reach the disk for the sake of adoption: the page cache outlives a
- * killed process, and a machine that went down has no QEMU to adopt. The wish to be stopped and the record of an end
- * do, and are synced.
+ * The file is written whole, by rename. It need not reach the disk for the sake of adoption: the page cache
+ * outlives a killed process, and a machine that went down has no QEMU to adopt. The wish to be stopped and
+ * the record of an end do, and are synced.
  */
 struct state {
         char *path;
@@ -26,9 +26,10 @@ struct state {
         json_t *last_end; /* END of the last run, or NULL */
 };
 
-/* Reads the file of a VM's directory; where there is none, or one that cannot be read as one, the state is that of a
- * VM that never ran, and `error` has a text in the second case (for the log). 0 or -ENOMEM. */
-int state_load(struct state *ret, const char *directory, const char *name, const char *backend, struct error *error);
+/* Reads the file of a VM's directory; where there is none, or one that cannot be read as one, the state is
+ * that of a VM that never ran, and `error` has a text in the second case (for the log). 0 or -ENOMEM. */
+int state_load(struct state *ret, const char *directory, const char *name, const char *backend,
+               struct error *error);
 void state_deinit(struct state *state);
 /* 0 or -errno; then the file is as it was. */
 int state_save(const struct state *state, bool durable, struct error *error);

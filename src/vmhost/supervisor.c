@@ -126,9 +126,11 @@ static void on_phase(void *data) {
         /* An end is saved with its record. */
         if (take_facts(supervisor) && controller->phase != PHASE_STOPPED && controller->phase != PHASE_FAILED)
                 save(supervisor, false);
-        log_info("%s%s%s", phase_name(controller->phase), controller->message[0] ? ": " : "", controller->message);
+        log_info("%s%s%s", phase_name(controller->phase), controller->message[0] ? ": " : "",
+                 controller->message);
         emit(supervisor, "phase", describe_phase(supervisor));
-        if (!supervisor->adopting && (controller->phase == PHASE_BOOTING || controller->phase == PHASE_RUNNING))
+        if (!supervisor->adopting &&
+            (controller->phase == PHASE_BOOTING || controller->phase == PHASE_RUNNING))
                 set_up(supervisor);
 }
 
@@ -169,8 +171,8 @@ static void record_lost_run(struct supervisor *supervisor) {
 static void go_on_after(struct supervisor *supervisor, const struct end *end) {
         uint64_t pause_ms = 0;
         /* A VM that never came up is the affair of the one who started it and is told so. */
-        bool again = supervisor->up && restart_decide(&supervisor->restart, end, supervisor->state.wanted_running,
-                                                      &pause_ms);
+        bool again = supervisor->up &&
+                     restart_decide(&supervisor->restart, end, supervisor->state.wanted_running, &pause_ms);
         const char *reason = end->reason ? end->reason : "";
 
         if (again) {
@@ -256,11 +258,13 @@ static int try_adopt(struct supervisor *supervisor, struct error *error) {
         log_info("process %d is adopted", controller->ops->pid(controller));
         supervisor->adopting = true;
         supervisor->state.wanted_running = true;
+        save(supervisor, false);
         on_phase(supervisor);
         return 0;
 }
 
-int supervisor_begin(struct supervisor *supervisor, struct controller *consume_controller, struct error *error) {
+int supervisor_begin(struct supervisor *supervisor, struct controller *consume_controller,
+                     struct error *error) {
         struct state *state = &supervisor->state;
         int r;
 
@@ -275,6 +279,7 @@ int supervisor_begin(struct supervisor *supervisor, struct controller *consume_c
         }
         state->wanted_running = true;
         state->restarts = 0;
+        save(supervisor, false);
         return supervisor->controller->ops->start(supervisor->controller, error);
 }
 
@@ -338,8 +343,8 @@ const char *supervisor_end_reason(const struct supervisor *supervisor) {
 
 void supervisor_describe(const struct supervisor *supervisor, json_t *object) {
         uint64_t left_ms;
-        json_t *restart = json_pack("{s:s, s:I}", "policy", restart_policy_name(supervisor->restart.policy), "count",
-                                    (json_int_t)supervisor->state.restarts);
+        json_t *restart = json_pack("{s:s, s:I}", "policy", restart_policy_name(supervisor->restart.policy),
+                                    "count", (json_int_t)supervisor->state.restarts);
 
         if (restart && supervisor_is_waiting(supervisor, &left_ms))
                 json_object_set_new(restart, "left_ms", json_integer((json_int_t)left_ms));
@@ -350,7 +355,8 @@ void supervisor_describe(const struct supervisor *supervisor, json_t *object) {
         json_object_set_new(object, "restart", restart);
         supervisor->controller->ops->describe(supervisor->controller, object);
         json_object_set_new(object, "last_end",
-                            supervisor->state.last_end ? json_incref(supervisor->state.last_end) : json_null());
+                            supervisor->state.last_end ? json_incref(supervisor->state.last_end)
+                                                       : json_null());
 }
 
 bool supervisor_has_run(const struct supervisor *supervisor) {
@@ -364,7 +370,8 @@ uint16_t supervisor_last_ssh_port(const struct supervisor *supervisor) {
 /* ---- Its life ---- */
 
 int supervisor_new(struct supervisor **ret, struct loop *loop, const struct supervisor_settings *settings,
-                   const char *backend, const struct supervisor_listener *listener, void *data, struct error *error) {
+                   const char *backend, const struct supervisor_listener *listener, void *data,
+                   struct error *error) {
         struct supervisor *supervisor = calloc(1, sizeof(*supervisor));
         struct error unreadable = ERROR_INIT;
         int r = -ENOMEM;

@@ -31,7 +31,8 @@ struct supervisor_listener {
 
 /* Reads what the vmhost before left behind. */
 int supervisor_new(struct supervisor **ret, struct loop *loop, const struct supervisor_settings *settings,
-                   const char *backend, const struct supervisor_listener *listener, void *data, struct error *error);
+                   const char *backend, const struct supervisor_listener *listener, void *data,
+                   struct error *error);
 struct supervisor *supervisor_free(struct supervisor *supervisor);
 
 /* A controller is made with these as its listener and data; it is consumed by supervisor_begin. */
@@ -42,8 +43,10 @@ uint16_t supervisor_last_ssh_port(const struct supervisor *supervisor);
 bool supervisor_has_run(const struct supervisor *supervisor);
 
 /* Adopts what runs, or starts. From now on the VM is wanted to run. */
-int supervisor_begin(struct supervisor *supervisor, struct controller *consume_controller, struct error *error);
-/* 0: the budget that the settings name. From now on the VM is wanted to be stopped, and that is on the disk first. */
+int supervisor_begin(struct supervisor *supervisor, struct controller *consume_controller,
+                     struct error *error);
+/* 0: the budget that the settings name. From now on the VM is wanted to be stopped, and that is on the disk
+ * first. */
 void supervisor_stop(struct supervisor *supervisor, uint64_t budget_ms);
 void supervisor_force_stop(struct supervisor *supervisor);
 

@@ -11,8 +11,8 @@
 
 /*
  * The daemon takes a listening socket. We are connected to it before it runs: the connection waits in the
- * socket's queue, and its end is seen there as well if nobody comes to use it. The socket's name is not needed
- * after that.
+ * socket's queue, and its end is seen there as well if nobody comes to use it. The socket's name is not
+ * needed after that.
  */
 static int make_sockets(const char *directory, const char *tag, int *ret_listener, struct error *error) {
         _cleanup_free_ char *path = text_format("%s/virtiofs-%s.sock", directory, tag);
@@ -36,26 +36,31 @@ static int make_sockets(const char *directory, const char *tag, int *ret_listene
         return connection;
 }
 
-int virtiofs_start(const char *program, const char *directory, const struct configuration_share *share, int log,
-                   struct error *error) {
+int virtiofs_start(const char *program, const char *directory, const struct configuration_share *share,
+                   int log, struct error *error) {
         _cleanup_fd_ int listener = -1;
         _cleanup_fd_ int connection = make_sockets(directory, share->tag, &listener, error);
         if (connection < 0)
                 return connection;
 
-        /* These options are understood by both implementations, the one in C and the one in Rust. Its sandbox of
-         * namespaces takes root; without, it has the user's rights and no more. */
+        /* These options are understood by both implementations, the one in C and the one in Rust. Its sandbox
+         * of namespaces takes root; without, it has the user's rights and no more. */
         _cleanup_free_ char *fd = text_format("--fd=%d", listener);
         _cleanup_free_ char *source = text_format("source=%s", share->path);
         const char *sandbox = geteuid() == 0 ? "sandbox=namespace" : "sandbox=none";
         if (!fd || !source)
                 return error_set(error, -ENOMEM, "out of memory");
         if (strchr(share->path, ','))
-                return error_set(error, -EINVAL, "virtiofsd cannot share a path with a comma: %s", share->path);
+                return error_set(error, -EINVAL, "virtiofsd cannot share a path with a comma: %s",
+                                 share->path);
 
         const char *const words[] = { program, fd, "-o", source, "-o", sandbox, NULL };
-        const struct spawn spawn = { .arguments = (char *const *)words, .fds = &listener, .n_fds = 1, .log = log,
-                                     .ruleset = -1, .orphan = true };
+        const struct spawn spawn = { .arguments = (char *const *)words,
+                                     .fds = &listener,
+                                     .n_fds = 1,
+                                     .log = log,
+                                     .ruleset = -1,
+                                     .orphan = true };
         int r = spawn_run(&spawn, NULL, error);
         return r < 0 ? r : steal_fd(&connection);
 }

@@ -5,8 +5,9 @@
 #include "vmhost/configuration.h"
 
 /*
- * Starts one and returns a socket that is connected to it, CLOEXEC, for QEMU; or -errno. The daemon is nobody's child
- * and ends when the connection does: with QEMU, or at once where no QEMU comes. `log` (borrowed) takes what it says.
+ * Starts one and returns a socket that is connected to it, CLOEXEC, for QEMU; or -errno. The daemon is
+ * nobody's child and ends when the connection does: with QEMU, or at once where no QEMU comes. `log`
+ * (borrowed) takes what it says.
  */
-int virtiofs_start(const char *program, const char *directory, const struct configuration_share *share, int log,
-                   struct error *error);
+int virtiofs_start(const char *program, const char *directory, const struct configuration_share *share,
+                   int log, struct error *error);

@@ -5,8 +5,13 @@ set -u
 bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT
 # In place of the program, whose own test shows that it prints this.
-printf '#!/bin/sh\n[ "$*" = "net ls --names" ] || [ "$*" = "--system net ls --names" ] && printf "shared\\nhost\\nlab\\n"\n' \
-        >"$bin/berth"
+cat >"$bin/berth" <<'END'
+#!/bin/sh
+case $* in
+'net ls --names' | '--system net ls --names') printf 'shared\nhost\nlab\n' ;;
+'vm ls --names' | '--system vm ls --names') printf 'web\ndb\n' ;;
+esac
+END
 chmod +x "$bin/berth"
 PATH=$bin:$PATH
 # shellcheck disable=SC1090
@@ -18,7 +23,7 @@ touch "$bin/only-this-file"
 
 # Expected words, " | ", then the line up to the cursor.
 cases=(
-        'net run status | berth '
+        'net run status vm | berth '
         'net | berth n'
         '--help --system --version | berth -'
         'enter ls remove show | berth net '
@@ -45,6 +50,24 @@ cases=(
         "$bin/only-this-file | berth run cat --network $bin/only-this-f"
         ' | berth status '
         ' | berth net ls '
+        'console create events exec kill logs ls restart rm run show ssh start stop wait | berth vm '
+        'console create | berth vm c'
+        'db web | berth vm start '
+        'web | berth --system vm console w'
+        ' | berth vm start web '
+        '--help --json --system --timeout --wait | berth vm start -'
+        'address running ssh started | berth vm start web --wait '
+        'db web | berth vm start --wait ssh '
+        'q35 | berth vm create web --machine q'
+        'host lab shared | berth vm create web --network '
+        'shared,mac= | berth vm create web --memory 1G --network shared,m'
+        '--initrd | berth vm create web --kernel x --ini'
+        "$bin/only-this-file | berth vm create web --image $bin/only-this-f"
+        '--keep --kernel | berth vm run --ke'
+        'db web | berth vm logs -n 5 '
+        '--all --help --system -f -n | berth vm logs web -'
+        'only-this-vmm | berth vm ssh web only-this-v'
+        'only-this-vmm | berth vm exec --user root web -- only-this-v'
 )
 
 echo "1..${#cases[@]}"

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,26 +125,41 @@ int fixture_listen(const struct fixture *fixture, const char *vm) {
         return fd;
 }
 
-int fixture_accept(int listener, const char *request) {
-        char line[4096] = "";
+/* The line that a connection brings; false where it closes without a word. */
+static bool read_request(int fd, char *line, size_t size) {
         size_t used = 0;
-        int fd;
 
-        fixture_wait_readable(listener);
-        fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-        assert_true(fd >= 0);
-        while (!strchr(line, '\n')) {
+        do {
                 ssize_t n;
 
                 fixture_wait_readable(fd);
-                n = read(fd, line + used, sizeof(line) - 1 - used);
-                assert_true(n > 0);
+                n = read(fd, line + used, size - 1 - used);
+                assert_true(n >= 0);
+                if (n == 0)
+                        return false;
                 used += (size_t)n;
-        }
+                line[used] = '\0';
+        } while (!strchr(line, '\n'));
         line[used - 1] = '\0';
-        if (request)
-                assert_string_equal(line, request);
-        return fd;
+        return true;
+}
+
+int fixture_accept(int listener, const char *request) {
+        for (;;) {
+                char line[4096] = "";
+                int fd;
+
+                fixture_wait_readable(listener);
+                fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+                assert_true(fd >= 0);
+                if (!read_request(fd, line, sizeof(line))) {
+                        fd_close(fd);
+                        continue;
+                }
+                if (request)
+                        assert_string_equal(line, request);
+                return fd;
+        }
 }
 
 void fixture_reply(int connection, const char *line) {

@@ -1,4 +1,5 @@
-/* Fixture: `berth` as a program, in a configuration folder of its own, and VMs whose vmhost is played by hand. */
+/* Fixture: `berth` as a program, in a configuration folder of its own, and VMs whose vmhost is played by
+ * hand. */
 #pragma once
 
 #include <jansson.h>
@@ -30,7 +31,8 @@ void fixture_write(const struct fixture *fixture, const char *vm, const char *fi
 
 /* A vmhost's socket, listening: to be closed. */
 int fixture_listen(const struct fixture *fixture, const char *vm);
-/* Accepts the next connection, and expects this request on it (NULL: any). The connection. */
+/* Accepts the next connection that asks something, not just whether somebody listens, and expects that it is
+ * this request (NULL: any). The connection. */
 int fixture_accept(int listener, const char *request);
 /* Sends a line and, where it is the last, closes. */
 void fixture_reply(int connection, const char *line);

@@ -13,8 +13,8 @@
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/text.h"
-#include "fixture.h"
 #include "cli/program.h"
+#include "fixture.h"
 
 static int setup(void **state) {
         *state = fixture_new();
@@ -64,8 +64,10 @@ static void test_options(void **state) {
                   "{\"forwards\":[\"127.0.0.1:8080:80\",\"udp:127.0.0.1:53:53\",\"[::1]:8080:80\"]}" },
                 { { "--initrd", ANY_FILE, "--command-line", "a=b c", "--firmware", ANY_FILE },
                   "{\"initrd\":\"/etc/passwd\",\"command_line\":\"a=b c\",\"firmware\":\"/etc/passwd\"}" },
-                { { "--ssh-key", KEY " me", "--ssh-user", "admin", "--ssh-port", "2222", "--hostname", "other" },
-                  "{\"ssh_keys\":[\"" KEY " me\"],\"ssh_user\":\"admin\",\"ssh_port\":2222,\"hostname\":\"other\"}" },
+                { { "--ssh-key", KEY " me", "--ssh-user", "admin", "--ssh-port", "2222", "--hostname",
+                    "other" },
+                  "{\"ssh_keys\":[\"" KEY
+                  " me\"],\"ssh_user\":\"admin\",\"ssh_port\":2222,\"hostname\":\"other\"}" },
                 { { "--restart", "on-failure", "--stop-timeout", "5", "--no-confine", "--no-ssh" },
                   "{\"restart\":\"on-failure\",\"stop_timeout_seconds\":5,\"confine\":false,\"ssh\":false}" },
                 { { "--share", "/etc,read-only" },
@@ -112,23 +114,36 @@ static void test_refused(void **state) {
                 { { "web", "--kernel", "/nowhere" }, 1, "--kernel: cannot use /nowhere: No such file" },
                 { { "web", "--kernel", "/etc" }, 2, "/etc is no file" },
                 { { "web", "--image", "/nowhere" }, 1, "cannot use the image /nowhere: No such file" },
-                { { "web", "--kernel", ANY_FILE, "--cpus", "0" }, 2, "--cpus: 0: not a number from 1 to 255" },
+                { { "web", "--kernel", ANY_FILE, "--cpus", "0" },
+                  2,
+                  "--cpus: 0: not a number from 1 to 255" },
                 { { "web", "--kernel", ANY_FILE, "--machine", "pc" }, 2, "pc: not one of q35 microvm" },
                 { { "web", "--kernel", ANY_FILE, "--machine", "" }, 2, "not one of q35 microvm" },
                 { { "web", "--kernel", ANY_FILE, "--restart", "always no" }, 2, "not one of no on-failure" },
                 { { "web", "--disk-size", "1G", "--initrd", ANY_FILE }, 2, "of use with --kernel only" },
                 { { "web", "--kernel", ANY_FILE, "--image-format", "raw" }, 2, "of use with --image only" },
                 { { "web", "--kernel", ANY_FILE, "--network", "a", "--no-network" }, 2, "contradict" },
-                { { "web", "--kernel", ANY_FILE, "--network", "a", "--network", "a,isolated" }, 2, "given twice" },
-                { { "web", "--kernel", ANY_FILE, "--network", "a,name=x" }, 2, "--network: a,name=x: name= is" },
-                { { "web", "--kernel", ANY_FILE, "--network", "a,mac=1" }, 2, "berth: --network a,mac=1: mac=1" },
-                { { "web", "--kernel", ANY_FILE, "--no-network", "--forward", "1:1" }, 2, "--no-network leaves none" },
+                { { "web", "--kernel", ANY_FILE, "--network", "a", "--network", "a,isolated" },
+                  2,
+                  "given twice" },
+                { { "web", "--kernel", ANY_FILE, "--network", "a,name=x" },
+                  2,
+                  "--network: a,name=x: name= is" },
+                { { "web", "--kernel", ANY_FILE, "--network", "a,mac=1" },
+                  2,
+                  "berth: --network a,mac=1: mac=1" },
+                { { "web", "--kernel", ANY_FILE, "--no-network", "--forward", "1:1" },
+                  2,
+                  "--no-network leaves none" },
                 { { "web", "--kernel", ANY_FILE, "--forward", "1:1", "--forward", "1:2" }, 2, "given twice" },
                 { { "web", "--kernel", ANY_FILE, "--ssh-port", "22", "--no-ssh" }, 2, "contradict" },
                 { { "web", "--kernel", ANY_FILE, "--ssh-user", "-oProxyCommand=x" }, 2, "no name of a user" },
+                { { "web", "--kernel", ANY_FILE, "--ssh-user", "-v" }, 2, "no name of a user" },
                 { { "web", "--kernel", ANY_FILE, "--ssh-key", ANY_FILE }, 2, "holds no public key" },
                 { { "web", "--kernel", ANY_FILE, "--user-data", "/proc/sys/kernel/ostype" }, 2, NULL },
-                { { "web", "--kernel", ANY_FILE, "--share", "/etc", "--share", "/usr/../etc" }, 2, "has that tag" },
+                { { "web", "--kernel", ANY_FILE, "--share", "/etc", "--share", "/usr/../etc" },
+                  2,
+                  "has that tag" },
                 { { "web", "--kernel", ANY_FILE, "--hostname", "a.b" }, 2, "no host name" },
                 { { "web", "--kernel", ANY_FILE, "--imgae", "x" }, 2, "did you mean --image?" },
                 { { "web", "web2", "--kernel", ANY_FILE }, 2, "unexpected web2" },
@@ -164,7 +179,8 @@ static void test_exists(void **state) {
         json_auto_t *file = NULL;
         int status;
 
-        first = fixture_run(fixture, &status, ARGUMENTS("vm", "create", "web", "--kernel", ANY_FILE, "--cpus", "3"));
+        first = fixture_run(fixture, &status,
+                            ARGUMENTS("vm", "create", "web", "--kernel", ANY_FILE, "--cpus", "3"));
         assert_int_equal(status, 0);
         second = fixture_run(fixture, &status, ARGUMENTS("vm", "create", "web", "--kernel", ANY_FILE));
         assert_int_equal(status, 1);
@@ -211,8 +227,9 @@ static void test_rm_running(void **state) {
 
         assert_int_equal(process_boot_id(boot_id), 0);
         assert_int_equal(process_start_time(getpid(), &start_time), 0);
-        text = text_format("{\"phase\":\"running\",\"run\":{\"pid\":%d,\"start_time\":%llu,\"boot_id\":\"%s\"}}",
-                           (int)getpid(), (unsigned long long)start_time, boot_id);
+        text = text_format(
+                "{\"phase\":\"running\",\"run\":{\"pid\":%d,\"start_time\":%llu,\"boot_id\":\"%s\"}}",
+                (int)getpid(), (unsigned long long)start_time, boot_id);
         fixture_write(fixture, "web", "state.json", text);
         output = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "web"));
         assert_int_equal(status, 1);
@@ -221,8 +238,9 @@ static void test_rm_running(void **state) {
         free(text);
 
         /* The same pid of another time is nobody. */
-        text = text_format("{\"phase\":\"running\",\"run\":{\"pid\":%d,\"start_time\":%llu,\"boot_id\":\"%s\"}}",
-                           (int)getpid(), (unsigned long long)start_time + 1, boot_id);
+        text = text_format(
+                "{\"phase\":\"running\",\"run\":{\"pid\":%d,\"start_time\":%llu,\"boot_id\":\"%s\"}}",
+                (int)getpid(), (unsigned long long)start_time + 1, boot_id);
         fixture_write(fixture, "web", "state.json", text);
         output = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "web"));
         assert_int_equal(status, 0);
@@ -255,7 +273,8 @@ static void test_overlay(void **state) {
                 skip();
         /* What begins like a qcow2 file and is said to be raw stays raw. */
         qemu_img(ARGUMENTS("qemu-img", "create", "-q", "-f", "qcow2", base, "64M"));
-        small = fixture_run(fixture, &status, ARGUMENTS("vm", "create", "raw", "--image", base, "--image-format", "raw"));
+        small = fixture_run(fixture, &status,
+                            ARGUMENTS("vm", "create", "raw", "--image", base, "--image-format", "raw"));
         assert_int_equal(status, 0);
         output = fixture_run(fixture, &status,
                              ARGUMENTS("vm", "create", "web", "--image", base, "--disk-size", "2G"));
@@ -326,5 +345,5 @@ static void test_bad_images(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-HARNESS_MAIN(TEST(test_options), TEST(test_refused), TEST(test_exists), TEST(test_race), TEST(test_rm_running),
-             TEST(test_overlay), TEST(test_bad_images))
+HARNESS_MAIN(TEST(test_options), TEST(test_refused), TEST(test_exists), TEST(test_race),
+             TEST(test_rm_running), TEST(test_overlay), TEST(test_bad_images))

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -182,7 +183,8 @@ static void test_new_run(void **state) {
         assert_string_equal(text, "one two threenew");
 }
 
-/* As vmhost does it: the log is made shorter, and a new file with what was cut off takes the old one's place. */
+/* As vmhost does it: the log is made shorter, and a new file with what was cut off takes the old one's place.
+ */
 static void cut(const struct world *world, const char *older, const char *newer) {
         _cleanup_free_ char *old = path_of(world, "console.log.1");
 
@@ -191,8 +193,8 @@ static void cut(const struct world *world, const char *older, const char *newer)
         assert_int_equal(file_write(old, older, strlen(older), 0600, false, NULL), 0);
 }
 
-/* A log that grew too long, in either way that it can be made shorter under QEMU's hands: all of it moved away,
- * or its older part. */
+/* A log that grew too long, in either way that it can be made shorter under QEMU's hands: all of it moved
+ * away, or its older part. */
 static void test_rotation(void **state) {
         struct world *world = *state;
         _cleanup_(vm_log_close) struct vm_log log = VM_LOG_INIT;

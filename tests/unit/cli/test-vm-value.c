@@ -15,11 +15,24 @@ static void test_sizes(void **state) {
                 const char *value;
                 uint64_t mib, gib; /* 0: refused */
         } cases[] = {
-                { "512", 512, 512 },      { "512M", 512, 0 },     { "2G", 2048, 2 },         { "2g", 2048, 2 },
-                { "2GiB", 2048, 2 },      { "1T", 1048576, 1024 }, { "15", 0, 15 },           { "16", 16, 16 },
-                { "0", 0, 0 },            { "", 0, 0 },           { "G", 0, 0 },             { "-1", 0, 0 },
-                { "1K", 0, 0 },           { "1 G", 0, 0 },        { "1Gi", 0, 0 },           { "1.5G", 0, 0 },
-                { "99999999999999", 0, 0 }, { "17592186044416T", 0, 0 },
+                { "512", 512, 512 },
+                { "512M", 512, 0 },
+                { "2G", 2048, 2 },
+                { "2g", 2048, 2 },
+                { "2GiB", 2048, 2 },
+                { "1T", 1048576, 1024 },
+                { "15", 0, 15 },
+                { "16", 16, 16 },
+                { "0", 0, 0 },
+                { "", 0, 0 },
+                { "G", 0, 0 },
+                { "-1", 0, 0 },
+                { "1K", 0, 0 },
+                { "1 G", 0, 0 },
+                { "1Gi", 0, 0 },
+                { "1.5G", 0, 0 },
+                { "99999999999999", 0, 0 },
+                { "17592186044416T", 0, 0 },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -81,9 +94,11 @@ static void test_networks(void **state) {
         } cases[] = {
                 { "shared", "{\"network\":\"shared\"}", NULL },
                 { "lab,mac=52:54:00:AA:00:01,queues=2,isolated",
-                  "{\"network\":\"lab\",\"mac\":\"52:54:00:aa:00:01\",\"queues\":2,\"isolated\":true}", NULL },
+                  "{\"network\":\"lab\",\"mac\":\"52:54:00:aa:00:01\",\"queues\":2,\"isolated\":true}",
+                  NULL },
                 { "lab,address=10.0.0.5,id=6f1c2f0e-3d7f-4a62-9f0e-0d2c7c1b5a11",
-                  "{\"network\":\"lab\",\"id\":\"6f1c2f0e-3d7f-4a62-9f0e-0d2c7c1b5a11\",\"address\":\"10.0.0.5\"}",
+                  "{\"network\":\"lab\",\"id\":\"6f1c2f0e-3d7f-4a62-9f0e-0d2c7c1b5a11\",\"address\":\"10.0.0."
+                  "5\"}",
                   NULL },
                 { "lab,name=web", NULL, "the VM's own name" },
                 { "lab,mtu=1400", NULL, "berth run" },
@@ -111,7 +126,8 @@ static void test_shares(void **state) {
         } cases[] = {
                 { "", "\"tag\":\"data\"", NULL },
                 { ",ro", "\"tag\":\"data\",\"read_only\":true", NULL },
-                { ",read-only,tag=x,type=virtiofs", "\"tag\":\"x\",\"read_only\":true,\"type\":\"virtiofs\"", NULL },
+                { ",read-only,tag=x,type=virtiofs", "\"tag\":\"x\",\"read_only\":true,\"type\":\"virtiofs\"",
+                  NULL },
                 { ",tag=", NULL, "tag=: a tag has" },
                 { ",tag=a/b", NULL, "tag=a/b: a tag has" },
                 { ",tag=12345678901234567890123456789012", NULL, "a tag has 1 to 31" },
@@ -121,7 +137,8 @@ static void test_shares(void **state) {
                 { "/file", NULL, "no directory" },
         };
         char *parent = harness_make_directory();
-        _cleanup_free_ char *folder = text_format("%s/data", parent), *file = text_format("%s/data/file", parent);
+        _cleanup_free_ char *folder = text_format("%s/data", parent),
+                            *file = text_format("%s/data/file", parent);
 
         assert_int_equal(file_make_directory(folder, 0700, NULL), 0);
         assert_int_equal(file_write(file, "", 0, 0600, false, NULL), 0);
@@ -160,7 +177,8 @@ static void test_ssh_keys(void **state) {
                 { "-----BEGIN OPENSSH PRIVATE KEY-----\n", 0, "is a private key" },
         };
         char *directory = harness_make_directory();
-        _cleanup_free_ char *public = text_format("%s/id.pub", directory), *private = text_format("%s/id", directory);
+        _cleanup_free_ char *public = text_format("%s/id.pub", directory),
+                            *private = text_format("%s/id", directory);
         _cleanup_(words_deinit) struct words identities = { 0 };
         json_auto_t *literal = json_array();
 
@@ -169,7 +187,8 @@ static void test_ssh_keys(void **state) {
                 struct error error = ERROR_INIT;
                 int r;
 
-                assert_int_equal(file_write(public, cases[i].content, strlen(cases[i].content), 0600, false, NULL), 0);
+                assert_int_equal(
+                        file_write(public, cases[i].content, strlen(cases[i].content), 0600, false, NULL), 0);
                 r = vm_value_ssh_key(public, keys, &identities, &error);
                 assert_int_equal(r, cases[i].n ? 0 : -EINVAL);
                 if (r == 0)

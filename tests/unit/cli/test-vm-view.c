@@ -12,8 +12,14 @@ static void test_durations(void **state) {
                 int64_t milliseconds;
                 const char *expected;
         } cases[] = {
-                { -5, "0 ms" },          { 0, "0 ms" },          { 999, "999 ms" },       { 1000, "1 s" },
-                { 59999, "59 s" },       { 60000, "1 min 0 s" }, { 3599999, "59 min 59 s" }, { 3600000, "1 h 0 min" },
+                { -5, "0 ms" },
+                { 0, "0 ms" },
+                { 999, "999 ms" },
+                { 1000, "1 s" },
+                { 59999, "59 s" },
+                { 60000, "1 min 0 s" },
+                { 3599999, "59 min 59 s" },
+                { 3600000, "1 h 0 min" },
                 { 90061000, "1 d 1 h" },
         };
         char buffer[VIEW_TEXT_SIZE];
@@ -28,10 +34,12 @@ static void test_states(void **state) {
         } cases[] = {
                 { "{\"state\":\"running\",\"phase\":\"booting\"}", "booting" },
                 { "{\"state\":\"running\"}", "running" },
-                { "{\"state\":\"running\",\"phase\":\"io-error\",\"message\":\"disk full\"}", "io-error: disk full" },
+                { "{\"state\":\"running\",\"phase\":\"io-error\",\"message\":\"disk full\"}",
+                  "io-error: disk full" },
                 { "{\"state\":\"stopped\",\"phase\":\"stopped\"}", "stopped" },
                 { "{\"state\":\"silent\"}", "silent" },
-                { "{\"state\":\"running\",\"phase\":\"stopping\",\"stop\":{\"stage\":\"acpi\",\"left_ms\":12345}}",
+                { "{\"state\":\"running\",\"phase\":\"stopping\",\"stop\":{\"stage\":\"acpi\",\"left_ms\":"
+                  "12345}}",
                   "stopping: acpi, 12 s left" },
                 { "{\"state\":\"running\",\"phase\":\"running\",\"unresponsive_since_ms\":4000}",
                   "unresponsive for 4 s (running)" },
@@ -63,7 +71,8 @@ static void test_ends(void **state) {
                 { "{\"by\":\"oom\",\"stage\":\"none\",\"exit_code\":0,\"signal\":9}", 137 },
                 { "{\"by\":\"unknown\",\"stage\":\"none\"}", 1 },
         };
-        json_auto_t *end = json_pack("{s:s, s:i}", "reason", "the guest shut itself down", "uptime_ms", 61000);
+        json_auto_t *end = json_pack("{s:s, s:i}", "reason", "the guest shut itself down", "uptime_ms",
+                                     61000);
         char buffer[VM_VIEW_LINE_SIZE];
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -96,7 +105,8 @@ static void test_console(void **state) {
         } cases[] = {
                 { "", false, false },
                 { "SeaBIOS (version 1.16.2)\r\n", true, false },
-                { "SeaBIOS (version 1.16.2)\r\nBooting from Hard Disk...\r\n[    0.000000] Linux version 6.1", true, true },
+                { "SeaBIOS (version 1.16.2)\r\nBooting from Hard Disk...\r\n[    0.000000] Linux version 6.1",
+                  true, true },
                 { "[    0.000000] Linux version 6.1", false, true },
                 { "berth-guest: ready", false, true },
                 { "Welcome to GRUB!\r\n", true, false },

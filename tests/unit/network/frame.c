@@ -57,7 +57,8 @@ static uint16_t checksum(const uint8_t *data, size_t size) {
 }
 
 void frame_ipv4(struct frame *frame, const struct mac *to, const struct mac *from, uint32_t source,
-                uint32_t destination, unsigned protocol, unsigned offset, bool more, const void *payload, size_t size) {
+                uint32_t destination, unsigned protocol, unsigned offset, bool more, const void *payload,
+                size_t size) {
         frame_ethernet(frame, to, from, ETHERTYPE_IP);
         size_t header = frame->size;
 
@@ -75,8 +76,8 @@ void frame_ipv4(struct frame *frame, const struct mac *to, const struct mac *fro
 }
 
 /* A UDP header without a checksum, and what it carries. */
-static void put_udp(struct frame *datagram, unsigned source_port, unsigned destination_port, const void *payload,
-                    size_t size) {
+static void put_udp(struct frame *datagram, unsigned source_port, unsigned destination_port,
+                    const void *payload, size_t size) {
         frame_put_16(datagram, (uint16_t)source_port);
         frame_put_16(datagram, (uint16_t)destination_port);
         frame_put_16(datagram, (uint16_t)(8 + size));
@@ -90,7 +91,8 @@ void frame_udp4(struct frame *frame, const struct mac *to, const struct mac *fro
         struct frame datagram = {};
 
         put_udp(&datagram, source_port, destination_port, payload, size);
-        frame_ipv4(frame, to, from, source, destination, IPPROTO_UDP, 0, false, datagram.bytes, datagram.size);
+        frame_ipv4(frame, to, from, source, destination, IPPROTO_UDP, 0, false, datagram.bytes,
+                   datagram.size);
 }
 
 void frame_discover(struct frame *frame, const struct mac *from, const struct mac *client, uint32_t id) {
@@ -141,7 +143,8 @@ void frame_discovery(struct frame *frame, const struct mac *from, const char *so
                 frame_put(&message, &address, sizeof(address));
         } else
                 frame_put(&message, (uint8_t[8]){}, 8);
-        frame_ipv6(frame, &frame_broadcast, from, source, destination, IPPROTO_ICMPV6, message.bytes, message.size);
+        frame_ipv6(frame, &frame_broadcast, from, source, destination, IPPROTO_ICMPV6, message.bytes,
+                   message.size);
 }
 
 void frame_send(const struct frame *frame, int fd) {
@@ -175,7 +178,8 @@ static bool same(const struct frame *a, const struct frame *b) {
         return a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
 }
 
-/* Sends a herald until it arrives (the bridge may not forward for a new port yet); whether `frame` came before. */
+/* Sends a herald until it arrives (the bridge may not forward for a new port yet); whether `frame` came
+ * before. */
 static bool seen_before_herald(const struct frame *frame, const struct nic *from, const struct nic *to) {
         static uint32_t serial;
         struct frame herald, got;

@@ -105,7 +105,8 @@ static void test_reservation(void **state) {
         struct mac reserved = { { 0x52, 0x54, 0, 0, 0, 1 } };
         uint32_t address;
 
-        open_book(&book, "{\"dhcp_reservations\":[{\"mac\":\"52:54:00:00:00:01\",\"address\":\"192.168.64.2\"}]}");
+        open_book(&book,
+                  "{\"dhcp_reservations\":[{\"mac\":\"52:54:00:00:00:01\",\"address\":\"192.168.64.2\"}]}");
         assert_int_equal(take(&book, "name:a", 0), 3);
         assert_int_equal(try(&book, "name:b", SUBNET + 2, &address), -EADDRINUSE);
         assert_int_equal(addresses_take(book.addresses, "name:c", &reserved, 0, &address, NULL), 0);
@@ -170,7 +171,12 @@ static void test_largest_subnet(void **state) {
 
 static void test_bad_memory(void **state) {
         static const char *const texts[] = {
-                "", "{", "{}", "7", "[7,null,[],{}]", "\xff\xfe",
+                "",
+                "{",
+                "{}",
+                "7",
+                "[7,null,[],{}]",
+                "\xff\xfe",
                 "[{\"identity\":7,\"address\":\"192.168.64.2\"}]",
                 "[{\"identity\":\"name:x\",\"address\":\"192.168.64.1\",\"seen\":1}]",
                 "[{\"identity\":\"name:x\",\"address\":\"192.168.64.0\",\"seen\":1}]",
@@ -213,7 +219,8 @@ static void test_macs(void **state) {
 
         open_book(&book, NULL);
         open_book(&other, "{\"name\":\"other\"}");
-        struct mac a = addresses_mac(&book.configuration, "name:a"), b = addresses_mac(&book.configuration, "name:b"),
+        struct mac a = addresses_mac(&book.configuration, "name:a"),
+                   b = addresses_mac(&book.configuration, "name:b"),
                    again = addresses_mac(&book.configuration, "name:a"),
                    elsewhere = addresses_mac(&other.configuration, "name:a"), random = addresses_random_mac();
         assert_true(mac_equal(&a, &again));
@@ -228,4 +235,5 @@ static void test_macs(void **state) {
 HARNESS_MAIN(cmocka_unit_test(test_identity_keeps_its_address), cmocka_unit_test(test_wanted),
              cmocka_unit_test(test_reservation), cmocka_unit_test(test_eviction),
              cmocka_unit_test(test_smallest_subnet), cmocka_unit_test(test_largest_subnet),
-             cmocka_unit_test(test_bad_memory), cmocka_unit_test(test_unwritable_memory), cmocka_unit_test(test_macs))
+             cmocka_unit_test(test_bad_memory), cmocka_unit_test(test_unwritable_memory),
+             cmocka_unit_test(test_macs))

@@ -18,10 +18,13 @@ static void test_values(void **state) {
         struct configuration c;
         struct error error = ERROR_INIT;
 
-        assert_int_equal(init(&c, "{\"mask\":\"255.255.255.240\",\"dhcp_reservations\":[{\"mac\":\"52:54:00:12:34:56\","
-                                  "\"address\":\"192.168.64.9\",\"name\":\"db\"},{\"mac\":\"02:00:00:00:00:01\","
-                                  "\"address\":\"192.168.64.10\"}],\"idle_timeout_ms\":120000}",
-                              &error), 0);
+        assert_int_equal(
+                init(&c,
+                     "{\"mask\":\"255.255.255.240\",\"dhcp_reservations\":[{\"mac\":\"52:54:00:12:34:56\","
+                     "\"address\":\"192.168.64.9\",\"name\":\"db\"},{\"mac\":\"02:00:00:00:00:01\","
+                     "\"address\":\"192.168.64.10\"}],\"idle_timeout_ms\":120000}",
+                     &error),
+                0);
         assert_string_equal(c.name, "shared");
         assert_int_equal(c.mode, NETWORK_SHARED);
         assert_true(c.system);
@@ -91,21 +94,26 @@ static void test_errors(void **state) {
                 { "{\"idle_timeout_ms\":-1}", "idle_timeout_ms" },
                 { "{\"max_interfaces_per_user\":0}", "max_interfaces_per_user" },
                 { "{\"key\":\"00\"}", "key" },
+                { "{\"key\":\"00112233445566778899aabbccddeeffx\"}", "key" },
                 { "{\"key\":\"0011223344556677 899aabbccddeeff\"}", "key" },
                 { "{\"dhcp_reservations\":{}}", "dhcp_reservations" },
                 { "{\"dhcp_reservations\":[7]}", "dhcp_reservations" },
                 { "{\"dhcp_reservations\":[{}]}", "mac" },
                 { "{\"dhcp_reservations\":[{\"mac\":\"x\",\"address\":\"192.168.64.9\"}]}", "\"x\"" },
-                { "{\"dhcp_reservations\":[{\"mac\":\"01:00:00:00:00:01\",\"address\":\"192.168.64.9\"}]}", "unicast" },
+                { "{\"dhcp_reservations\":[{\"mac\":\"01:00:00:00:00:01\",\"address\":\"192.168.64.9\"}]}",
+                  "unicast" },
                 { "{\"dhcp_reservations\":[{\"mac\":\"02:00:00:00:00:01\",\"address\":\"192.168.65.9\"}]}",
                   "192.168.65.9" },
-                { "{\"dhcp_reservations\":[{\"mac\":\"02:00:00:00:00:01\",\"address\":\"192.168.64.9\",\"name\":"
+                { "{\"dhcp_reservations\":[{\"mac\":\"02:00:00:00:00:01\",\"address\":\"192.168.64.9\","
+                  "\"name\":"
                   "\"a b\"}]}",
                   "a b" },
-                { "{\"dhcp_reservations\":[{\"mac\":\"02:00:00:00:00:01\",\"address\":\"192.168.64.9\",\"name\":"
+                { "{\"dhcp_reservations\":[{\"mac\":\"02:00:00:00:00:01\",\"address\":\"192.168.64.9\","
+                  "\"name\":"
                   "\"a\\nserver=192.0.2.1\"}]}",
                   "label" },
-                { "{\"dhcp_reservations\":[{\"mac\":\"02:00:00:00:00:01\",\"address\":\"192.168.64.9\"},{}]}", "mac" },
+                { "{\"dhcp_reservations\":[{\"mac\":\"02:00:00:00:00:01\",\"address\":\"192.168.64.9\"},{}]}",
+                  "mac" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -117,7 +125,8 @@ static void test_errors(void **state) {
                         fail_msg("%s is accepted", cases[i].changes);
                 assert_int_equal(r, -EINVAL);
                 if (!strstr(error.text, cases[i].text))
-                        fail_msg("%s: \"%s\" does not name \"%s\"", cases[i].changes, error.text, cases[i].text);
+                        fail_msg("%s: \"%s\" does not name \"%s\"", cases[i].changes, error.text,
+                                 cases[i].text);
         }
 }
 
@@ -142,7 +151,8 @@ static void test_facts(void **state) {
         json_decref(facts);
         configuration_deinit(&c);
 
-        assert_int_equal(init(&c, "{\"gateway\":\"10.9.9.254\",\"ipv6_prefix\":\"\",\"mode\":\"host\"}", NULL), 0);
+        assert_int_equal(
+                init(&c, "{\"gateway\":\"10.9.9.254\",\"ipv6_prefix\":\"\",\"mode\":\"host\"}", NULL), 0);
         facts = configuration_facts(&c);
         assert_string_equal(fact(facts, "mode"), "host");
         assert_string_equal(fact(facts, "start_address"), "10.9.9.1");

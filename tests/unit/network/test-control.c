@@ -60,7 +60,8 @@ static void make(struct bench *bench) {
         *bench = (struct bench){ .directory = harness_make_directory() };
         bench->path = text_format("%s/control.sock", bench->directory);
         assert_int_equal(loop_new(&bench->loop), 0);
-        const struct control_context context = { bench->loop, bench->path, on_arrived, on_message, on_drained, bench };
+        const struct control_context context = { bench->loop, bench->path, on_arrived,
+                                                 on_message,  on_drained,  bench };
         assert_int_equal(control_new(&bench->control, &context, &error), 0);
 }
 
@@ -284,13 +285,15 @@ static void test_stale_socket(void **state) {
         struct stat st;
 
         make(&bench);
-        const struct control_context context = { bench.loop, bench.path, on_arrived, on_message, on_drained, &bench };
+        const struct control_context context = { bench.loop, bench.path, on_arrived,
+                                                 on_message, on_drained, &bench };
         assert_int_equal(control_new(&successor, &context, NULL), 0);
         control_free(successor);
         assert_int_equal(stat(bench.path, &st), -1);
         end(&bench);
 }
 
-HARNESS_MAIN(cmocka_unit_test(test_take_over), cmocka_unit_test(test_dropped), cmocka_unit_test(test_no_reader),
-             cmocka_unit_test(test_slow_reader), cmocka_unit_test(test_too_long), cmocka_unit_test(test_another_user),
+HARNESS_MAIN(cmocka_unit_test(test_take_over), cmocka_unit_test(test_dropped),
+             cmocka_unit_test(test_no_reader), cmocka_unit_test(test_slow_reader),
+             cmocka_unit_test(test_too_long), cmocka_unit_test(test_another_user),
              cmocka_unit_test(test_stale_socket))

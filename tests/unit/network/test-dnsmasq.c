@@ -33,7 +33,8 @@ static void make(struct bench *bench, const char *changes) {
         /* In system mode it gives up being root, and still reads and writes its files. */
         assert_int_equal(chmod(bench->world.directory, 0755), 0);
         assert_int_equal(loop_new(&bench->loop), 0);
-        if (dnsmasq_new(&bench->dnsmasq, bench->loop, &bench->world.configuration, on_changed, bench, &error) < 0)
+        if (dnsmasq_new(&bench->dnsmasq, bench->loop, &bench->world.configuration, on_changed, bench,
+                        &error) < 0)
                 fail_msg("%s", error.text);
 }
 
@@ -97,14 +98,15 @@ static void test_comes_up_in_every_way(void **state) {
 
 /* What one line of dhcp-hosts becomes in dnsmasq itself: words that mean something there are names here. */
 static void test_names(void **state) {
-        static const char *const names[] = { "web", "ignore", "infinite", "120", "45m", "2h", "3d", "1w", "7", "s",
-                                             "x-y", "Web" };
+        static const char *const names[] = { "web", "ignore", "infinite", "120", "45m", "2h",
+                                             "3d",  "1w",     "7",        "s",   "x-y", "Web" };
         struct bench bench;
         struct dnsmasq_host hosts[ARRAY_SIZE(names)];
 
         make(&bench, NULL);
         for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-                hosts[i] = (struct dnsmasq_host){ { { 2, 0, 0, 0, 0, (uint8_t)i } }, 0xc0a84002 + (uint32_t)i,
+                hosts[i] = (struct dnsmasq_host){ { { 2, 0, 0, 0, 0, (uint8_t)i } },
+                                                  0xc0a84002 + (uint32_t)i,
                                                   names[i] };
         assert_int_equal(dnsmasq_set_hosts(bench.dnsmasq, hosts, ARRAY_SIZE(names), true, NULL), 0);
         _cleanup_free_ char *text = read_text(&bench, "dhcp-hosts");
@@ -170,5 +172,5 @@ static void test_killed(void **state) {
         end(&bench);
 }
 
-HARNESS_MAIN(cmocka_unit_test(test_comes_up_in_every_way), cmocka_unit_test(test_names), cmocka_unit_test(test_files),
-             cmocka_unit_test(test_killed))
+HARNESS_MAIN(cmocka_unit_test(test_comes_up_in_every_way), cmocka_unit_test(test_names),
+             cmocka_unit_test(test_files), cmocka_unit_test(test_killed))

@@ -87,8 +87,8 @@ static void test_mac(void **state) {
 }
 
 /*
- * Frames to the groups of IEEE 802.1D do not pass the hook where the guard stands, yet a bridge learns from them by
- * default: one of them would bring another VM's traffic here.
+ * Frames to the groups of IEEE 802.1D do not pass the hook where the guard stands, yet a bridge learns from
+ * them by default: one of them would bring another VM's traffic here.
  */
 static void test_reserved_groups_teach_nothing(void **state) {
         struct two t;
@@ -122,7 +122,8 @@ static void test_arp(void **state) {
         assert_false(a_to_b(&t, &f));
         frame_arp(&f, &t.a.mac, 1, &t.b.mac, t.a.address, t.b.address);
         assert_false(a_to_b(&t, &f));
-        frame_arp(&f, &t.a.mac, 1, &t.a.mac, 0, t.b.address); /* a probe, which would be a conflict to b's own */
+        frame_arp(&f, &t.a.mac, 1, &t.a.mac, 0,
+                  t.b.address); /* a probe, which would be a conflict to b's own */
         assert_false(a_to_b(&t, &f));
         end_two(&t);
 }
@@ -146,13 +147,16 @@ static void test_fragments(void **state) {
         char data[64] = "\3\xe8\7\xd0\2\0\0\0";
 
         make_two(&t, NULL);
-        frame_ipv4(&f, &t.b.mac, &t.a.mac, t.a.address, t.b.address, IPPROTO_UDP, 0, true, data, sizeof(data));
+        frame_ipv4(&f, &t.b.mac, &t.a.mac, t.a.address, t.b.address, IPPROTO_UDP, 0, true, data,
+                   sizeof(data));
         assert_true(a_to_b(&t, &f));
         /* What stands where a later fragment's ports would be is data. */
         memcpy(data, "\0\x43\0\x44", 4);
-        frame_ipv4(&f, &t.b.mac, &t.a.mac, t.a.address, t.b.address, IPPROTO_UDP, 64, false, data, sizeof(data));
+        frame_ipv4(&f, &t.b.mac, &t.a.mac, t.a.address, t.b.address, IPPROTO_UDP, 64, false, data,
+                   sizeof(data));
         assert_true(a_to_b(&t, &f));
-        frame_ipv4(&f, &t.b.mac, &t.a.mac, t.b.address, t.b.address, IPPROTO_UDP, 64, false, data, sizeof(data));
+        frame_ipv4(&f, &t.b.mac, &t.a.mac, t.b.address, t.b.address, IPPROTO_UDP, 64, false, data,
+                   sizeof(data));
         assert_false(a_to_b(&t, &f));
         end_two(&t);
 }
@@ -160,7 +164,8 @@ static void test_fragments(void **state) {
 static void test_fragments6(void **state) {
         struct two t;
         struct frame f;
-        /* A fragment header: next header, offset in units of 8 bytes and 1 for more to come; then 24 bytes. */
+        /* A fragment header: next header, offset in units of 8 bytes and 1 for more to come; then 24 bytes.
+         */
         uint8_t data[32] = { IPPROTO_ICMPV6, 0, 0, 1, 0, 0, 0, 1 };
         struct in6_addr own;
 
@@ -214,14 +219,16 @@ static void test_dhcp_client(void **state) {
         frame_discover(&f, &t.a.mac, &t.b.mac, 0xffff0002);
         assert_false(a_to_b(&t, &f));
         memcpy(forged + 28, &t.b.mac, 6);
-        frame_udp4(&f, &frame_broadcast, &t.a.mac, t.a.address, INADDR_BROADCAST, 1000, 67, forged, sizeof(forged));
+        frame_udp4(&f, &frame_broadcast, &t.a.mac, t.a.address, INADDR_BROADCAST, 1000, 67, forged,
+                   sizeof(forged));
         assert_false(a_to_b(&t, &f));
         /* Nor in two fragments, of which the first has no more than the ports. */
         frame_ipv4(&f, &frame_broadcast, &t.a.mac, t.a.address, INADDR_BROADCAST, IPPROTO_UDP, 0, true,
                    "\0\x44\0\x43\1\x34\0\0", 8);
         assert_false(a_to_b(&t, &f));
         memcpy(forged + 28, &t.a.mac, 6);
-        frame_udp4(&f, &frame_broadcast, &t.a.mac, t.a.address, INADDR_BROADCAST, 1000, 67, forged, sizeof(forged));
+        frame_udp4(&f, &frame_broadcast, &t.a.mac, t.a.address, INADDR_BROADCAST, 1000, 67, forged,
+                   sizeof(forged));
         assert_true(a_to_b(&t, &f));
         end_two(&t);
 }
@@ -235,7 +242,8 @@ static void test_routers_and_queriers(void **state) {
         assert_false(a_to_b(&t, &f));
         frame_discovery(&f, &t.a.mac, t.local_a, t.local_b, 137, PREFIX ":1");
         assert_false(a_to_b(&t, &f));
-        /* Queries of a group make a bridge forget its members (RFC 4541), and they are the router's to ask. */
+        /* Queries of a group make a bridge forget its members (RFC 4541), and they are the router's to ask.
+         */
         frame_discovery(&f, &t.a.mac, t.local_a, "ff02::1", 130, "::");
         assert_false(a_to_b(&t, &f));
         frame_ipv4(&f, &frame_broadcast, &t.a.mac, t.a.address, 0xe0000001, IPPROTO_IGMP, 0, false,
@@ -270,8 +278,9 @@ static void test_ipv6(void **state) {
         struct frame f;
 
         make_two(&t, NULL);
-        const char *const wrong[] = { PREFIX ":3", PREFIX ":1", PREFIX ":0", "fe80::1", t.local_b, "2001:db8::1", "::1", "ff02::1",
-                                      "::", "fe80:1::5", "fd12:3456:789a:41::5" };
+        const char *const wrong[] = { PREFIX ":3",           PREFIX ":1", PREFIX ":0", "fe80::1", t.local_b,
+                                      "2001:db8::1",         "::1",       "ff02::1",   "::",      "fe80:1::5",
+                                      "fd12:3456:789a:41::5" };
         for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
                 frame_udp6(&f, &t.b.mac, &t.a.mac, wrong[i], PREFIX ":3", 1000, 2000);
                 if (a_to_b(&t, &f))
@@ -310,7 +319,8 @@ static void test_first_come(void **state) {
         end_two(&t);
 }
 
-/* Who asks whether an address is free (RFC 4862, section 5.4) has it: nobody can take it or say that it is not. */
+/* Who asks whether an address is free (RFC 4862, section 5.4) has it: nobody can take it or say that it is
+ * not. */
 static void test_probes(void **state) {
         struct two t;
         struct frame f;
@@ -332,7 +342,8 @@ static void test_probes(void **state) {
         end_two(&t);
 }
 
-/* The address of a VM that is yet to come can be guessed: who sits on it loses it to the one it is given to. */
+/* The address of a VM that is yet to come can be guessed: who sits on it loses it to the one it is given to.
+ */
 static void test_squatter(void **state) {
         struct two t;
         struct mac known = { { 0x52, 0x54, 0, 0x12, 0x34, 0x56 } };
@@ -472,10 +483,9 @@ static void test_switched_off(void **state) {
 HARNESS_MAIN(cmocka_unit_test(test_own), cmocka_unit_test(test_mac),
              cmocka_unit_test(test_reserved_groups_teach_nothing), cmocka_unit_test(test_arp),
              cmocka_unit_test(test_ipv4), cmocka_unit_test(test_fragments), cmocka_unit_test(test_fragments6),
-             cmocka_unit_test(test_dhcp_server),
-             cmocka_unit_test(test_dhcp_client), cmocka_unit_test(test_routers_and_queriers),
-             cmocka_unit_test(test_neighbour_advertisements), cmocka_unit_test(test_ipv6),
-             cmocka_unit_test(test_first_come), cmocka_unit_test(test_probes), cmocka_unit_test(test_squatter),
-             cmocka_unit_test(test_exhaustion), cmocka_unit_test(test_other_protocols),
-             cmocka_unit_test(test_isolation), cmocka_unit_test(test_without_dhcp),
-             cmocka_unit_test(test_switched_off))
+             cmocka_unit_test(test_dhcp_server), cmocka_unit_test(test_dhcp_client),
+             cmocka_unit_test(test_routers_and_queriers), cmocka_unit_test(test_neighbour_advertisements),
+             cmocka_unit_test(test_ipv6), cmocka_unit_test(test_first_come), cmocka_unit_test(test_probes),
+             cmocka_unit_test(test_squatter), cmocka_unit_test(test_exhaustion),
+             cmocka_unit_test(test_other_protocols), cmocka_unit_test(test_isolation),
+             cmocka_unit_test(test_without_dhcp), cmocka_unit_test(test_switched_off))

@@ -98,8 +98,9 @@ static void run(struct bench *bench, struct wire *client) {
         assert_int_equal(loop_add_timer(bench->loop, &timer, on_time, bench->loop), 0);
         source_arm(timer, 10000000);
         if (client)
-                assert_int_equal(loop_add_fd(bench->loop, &source, wire_fd(client), EPOLLIN, on_readable, bench->loop),
-                                 0);
+                assert_int_equal(
+                        loop_add_fd(bench->loop, &source, wire_fd(client), EPOLLIN, on_readable, bench->loop),
+                        0);
         assert_int_equal(loop_run(bench->loop), 0);
         source_free(source);
         source_free(timer);
@@ -171,7 +172,8 @@ static void test_errors(void **state) {
                 const char *text;
         } cases[] = {
                 { "{\"command\":\"dance\"}", 4, "dance" },
-                { "{\"command\":\"forward\",\"protocol\":\"tcp\",\"name\":\"web\",\"port\":22}", 4, "file descriptor" },
+                { "{\"command\":\"forward\",\"protocol\":\"tcp\",\"name\":\"web\",\"port\":22}", 4,
+                  "file descriptor" },
                 { "{\"command\":\"unforward\",\"forward\":1}", 4, "forward" },
                 { "{\"command\":7}", 4, "command" },
                 { "{}", 4, "command" },
@@ -354,7 +356,8 @@ struct telling {
         int room; /* how many more are taken */
 };
 
-static bool count_handle(uint64_t lease, uint32_t uid, uint32_t pid, const char *program, int socket, void *data) {
+static bool count_handle(uint64_t lease, uint32_t uid, uint32_t pid, const char *program, int socket,
+                         void *data) {
         struct telling *telling = data;
 
         assert_int_equal(uid, 1000);
@@ -387,7 +390,8 @@ static void test_telling(void **state) {
         end(&bench);
 }
 
-HARNESS_MAIN(cmocka_unit_test(test_start_stop), cmocka_unit_test(test_errors), cmocka_unit_test(test_long_command),
-             cmocka_unit_test(test_fds_with_a_request), cmocka_unit_test(test_endless_line),
-             cmocka_unit_test(test_last_handle), cmocka_unit_test(test_ended_by_the_broker),
-             cmocka_unit_test(test_no_reader), cmocka_unit_test(test_telling))
+HARNESS_MAIN(cmocka_unit_test(test_start_stop), cmocka_unit_test(test_errors),
+             cmocka_unit_test(test_long_command), cmocka_unit_test(test_fds_with_a_request),
+             cmocka_unit_test(test_endless_line), cmocka_unit_test(test_last_handle),
+             cmocka_unit_test(test_ended_by_the_broker), cmocka_unit_test(test_no_reader),
+             cmocka_unit_test(test_telling))

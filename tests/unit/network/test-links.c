@@ -27,7 +27,8 @@ static struct links *make(void) {
         return links;
 }
 
-/* What an attribute of a device says in /sys; the name space of sysfs is that of its mount, so it is asked by ip. */
+/* What an attribute of a device says in /sys; the name space of sysfs is that of its mount, so it is asked by
+ * ip. */
 static bool device_says(const char *command, const char *expected) {
         char line[512] = "";
         bool found = false;
@@ -49,7 +50,8 @@ static void test_bridge_and_port(void **state) {
         assert_int_equal(links_add_bridge(links, "br0", &bridge_mac, 1400, &error), 0); /* there already */
         assert_int_equal(tap_open("port1", 1, fds, &error), 0);
         assert_int_equal(links_set_port(links, "port1", "br0", "berth x", &port_mac, 1300, false, &error), 0);
-        assert_true(device_says("ip link show br0", "mtu 1400")); /* the smallest port's is none of the router's */
+        assert_true(device_says("ip link show br0",
+                                "mtu 1400")); /* the smallest port's is none of the router's */
         assert_true(device_says("ip link show br0", "02:00:00:00:00:01"));
         assert_true(device_says("ip link show port1", "mtu 1300"));
         assert_true(device_says("ip link show port1", "master br0"));
@@ -74,7 +76,8 @@ static void test_bridge_and_port(void **state) {
 static void collect(const struct link *link, void *data) {
         char *text = data;
 
-        snprintf(text + strlen(text), 200 - strlen(text), "%s(%s)%s ", link->name, link->alias, link->up ? "+" : "-");
+        snprintf(text + strlen(text), 200 - strlen(text), "%s(%s)%s ", link->name, link->alias,
+                 link->up ? "+" : "-");
 }
 
 static void test_dump(void **state) {
@@ -127,11 +130,13 @@ static void test_addresses_and_routes(void **state) {
         for (int i = 0; i < 2; i++) {
                 assert_int_equal(links_add_route4(links, 0, 0, 0xa9fe4001, "br0", 0xc0a84001, &error), 0);
                 assert_int_equal(links_add_route4(links, 0xc0000200, 24, 0, "br0", 0, &error), 0);
-                assert_int_equal(links_add_route6(links, &in6addr_any, 0, &router6, "br0", &address6, &error), 0);
+                assert_int_equal(links_add_route6(links, &in6addr_any, 0, &router6, "br0", &address6, &error),
+                                 0);
         }
         assert_true(links_has_default_route(links, AF_INET));
         assert_true(links_has_default_route(links, AF_INET6));
-        assert_true(device_says("ip route", "default via 169.254.64.1 dev br0 proto static src 192.168.64.1 onlink"));
+        assert_true(device_says("ip route",
+                                "default via 169.254.64.1 dev br0 proto static src 192.168.64.1 onlink"));
         assert_true(device_says("ip route", "192.0.2.0/24 dev br0"));
         assert_int_equal(links_add_address4(links, "br1", 1, 24, &error), -ENODEV);
         assert_int_equal(links_add_route4(links, 0, 0, 0, "br1", 0, &error), -ENODEV);

@@ -53,7 +53,8 @@ static void test_lines(void **state) {
                 bool v4 = in->sin_family == AF_INET;
                 assert_int_equal(server.size, v4 ? sizeof(*in) : sizeof(*in6));
                 assert_int_equal(ntohs(v4 ? in->sin_port : in6->sin6_port), 53);
-                inet_ntop(in->sin_family, v4 ? (void *)&in->sin_addr : (void *)&in6->sin6_addr, text, sizeof(text));
+                inet_ntop(in->sin_family, v4 ? (void *)&in->sin_addr : (void *)&in6->sin6_addr, text,
+                          sizeof(text));
                 assert_string_equal(text, lines[i].address);
         }
 }

@@ -71,7 +71,8 @@ static int create_in_user_mode(void) {
         CHECK(!same_file(before, "/proc/self/ns/net"));
         CHECK(same_file(namespace.network, "/proc/self/ns/net"));
         CHECK(same_file(namespace.user, "/proc/self/ns/user"));
-        CHECK(fcntl(namespace.network, F_GETFD) == FD_CLOEXEC && fcntl(namespace.user, F_GETFD) == FD_CLOEXEC);
+        CHECK(fcntl(namespace.network, F_GETFD) == FD_CLOEXEC &&
+              fcntl(namespace.user, F_GETFD) == FD_CLOEXEC);
         /* And it is ours to change. */
         CHECK(links_new(&links, NULL) == 0);
         CHECK(links_set_up(links, "lo", NULL) == 0);
@@ -81,9 +82,12 @@ static int create_in_user_mode(void) {
         pid_t pid = fork();
         if (pid == 0) {
                 struct namespace again = NAMESPACE_INIT;
-                struct namespace given = { .user = -1, .network = fcntl(namespace.network, F_DUPFD_CLOEXEC, 3) };
-                _exit(namespace_enter(given, &again, NULL) == 0 && same_file(again.network, "/proc/self/ns/net") ? 0 :
-                                                                                                                   1);
+                struct namespace given = { .user = -1,
+                                           .network = fcntl(namespace.network, F_DUPFD_CLOEXEC, 3) };
+                _exit(namespace_enter(given, &again, NULL) == 0 &&
+                                      same_file(again.network, "/proc/self/ns/net")
+                              ? 0
+                              : 1);
         }
         int status;
         CHECK(waitpid(pid, &status, 0) == pid && status == 0);
@@ -118,7 +122,8 @@ static int enter_from_outside(void) {
         given.network = open(path, O_RDONLY | O_CLOEXEC);
         CHECK(given.user >= 0 && given.network >= 0);
         CHECK(namespace_enter(given, &entered, NULL) == 0);
-        CHECK(same_file(entered.user, "/proc/self/ns/user") && same_file(entered.network, "/proc/self/ns/net"));
+        CHECK(same_file(entered.user, "/proc/self/ns/user") &&
+              same_file(entered.network, "/proc/self/ns/net"));
         CHECK(geteuid() == 0);
         CHECK(write(pair[0], "x", 1) == 1);
         CHECK(waitpid(pid, NULL, 0) == pid);
@@ -182,5 +187,5 @@ static void test_nonsense(void **state) {
         assert_int_equal(in_child(enter_nonsense, false), 0);
 }
 
-HARNESS_MAIN(cmocka_unit_test(test_user_mode), cmocka_unit_test(test_take_over), cmocka_unit_test(test_system_mode),
-             cmocka_unit_test(test_nonsense))
+HARNESS_MAIN(cmocka_unit_test(test_user_mode), cmocka_unit_test(test_take_over),
+             cmocka_unit_test(test_system_mode), cmocka_unit_test(test_nonsense))

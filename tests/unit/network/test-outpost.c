@@ -99,7 +99,7 @@ static void test_spawn(void **state) {
                                      "echo three >&3; echo four >&4; echo out; echo err >&2; cat; echo $$; "
                                      "ls /proc/self/fd | wc -l; ps >/dev/null; exec 3>&- 4>&-; exit 0",
                                      NULL };
-        _cleanup_fd_ int pidfd = outpost_spawn(outpost, argv, log[1], fds, 2, &pid);
+        _cleanup_fd_ int pidfd = outpost_spawn(outpost, NULL, argv, log[1], fds, 2, &pid);
         assert_true(pidfd >= 0);
         fd_close(log[1]);
         fd_close(first[1]);
@@ -129,7 +129,7 @@ static void test_many(void **state) {
         make_pipe(log);
         /* Those that ended make room. */
         for (int i = 0; i < 30; i++) {
-                _cleanup_fd_ int pidfd = outpost_spawn(outpost, argv, log[1], NULL, 0, &pid);
+                _cleanup_fd_ int pidfd = outpost_spawn(outpost, NULL, argv, log[1], NULL, 0, &pid);
                 if (pidfd >= 0)
                         expect_end(pidfd);
                 else
@@ -149,16 +149,22 @@ static void test_too_much(void **state) {
         memset(word, 'x', sizeof(word) - 1);
         word[sizeof(word) - 1] = 0;
         const char *const argv[] = { "/bin/true", word, NULL };
-        assert_int_equal(outpost_spawn(outpost, argv, 2, NULL, 0, &pid), -E2BIG);
-        assert_int_equal(outpost_spawn(outpost, (const char *const[]){ "/bin/true", NULL }, 2, fds, 8, &pid), -E2BIG);
+        assert_int_equal(outpost_spawn(outpost, NULL, argv, 2, NULL, 0, &pid), -E2BIG);
+        assert_int_equal(outpost_spawn(outpost, NULL, (const char *const[]){ "/bin/true", NULL }, 2, fds, 8, &pid),
+                         -E2BIG);
         outpost_free(outpost);
 }
 
 /* Whatever ends us ends what the outpost started: here the process at the helm is killed. */
 static void check_end(bool kill_it) {
-        const char *const argv[] = { "/bin/sleep", "1000", NULL };
-        int pair[2];
+        /* The kernel forgets the parent-death signal of a program that changes its user or its namespaces, as
+         * pasta does; so does this one. */
+        const char *const argv[] = { "/usr/bin/setpriv",      "--pdeathsig", "clear", "/bin/sh", "-c",
+                                     "echo; exec sleep 1000", NULL };
+        int pair[2], log[2];
+        char byte;
 
+        make_pipe(log);
         assert_int_equal(fd_socketpair(pair, false), 0);
         pid_t helm = fork();
         if (helm == 0) {
@@ -168,11 +174,10 @@ static void check_end(bool kill_it) {
                 fd_close(pair[0]);
                 if (outpost_new(&outpost, NULL) < 0)
                         _exit(1);
-                int pidfd = outpost_spawn(outpost, argv, 2, NULL, 0, &pid);
+                int pidfd = outpost_spawn(outpost, NULL, argv, log[1], NULL, 0, &pid);
                 if (pidfd < 0 || write(pair[1], &pid, sizeof(pid)) != sizeof(pid))
                         _exit(1);
-                char go;
-                if (!kill_it && read(pair[1], &go, 1) == 1) {
+                if (!kill_it && read(pair[1], &byte, 1) == 1) {
                         outpost_free(outpost);
                         _exit(0);
                 }
@@ -184,6 +189,9 @@ static void check_end(bool kill_it) {
         assert_int_equal(read(pair[0], &pid, sizeof(pid)), sizeof(pid));
         _cleanup_fd_ int pidfd = process_open(pid);
         assert_true(pidfd >= 0);
+        assert_int_equal(read(log[0], &byte, 1), 1); /* it has forgotten the signal */
+        fd_close(log[0]);
+        fd_close(log[1]);
         if (kill_it)
                 assert_int_equal(kill(helm, SIGKILL), 0);
         else
@@ -212,4 +220,5 @@ static void test_holds_nothing(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_sockets), cmocka_unit_test(test_spawn), cmocka_unit_test(test_many),
-             cmocka_unit_test(test_too_much), cmocka_unit_test(test_end), cmocka_unit_test(test_holds_nothing))
+             cmocka_unit_test(test_too_much), cmocka_unit_test(test_end),
+             cmocka_unit_test(test_holds_nothing))

@@ -40,7 +40,8 @@ static void test_start_and_stop(void **state) {
         assert_int_equal(world.changes, 2);
         world_unplug(&world, &a);
 
-        struct nic again = world_start(&world, (struct port_request){ .name = "web", .queues = 3, .mtu = 1400 });
+        struct nic again = world_start(&world,
+                                       (struct port_request){ .name = "web", .queues = 3, .mtu = 1400 });
         assert_true(mac_equal(&again.mac, &a.mac));
         assert_int_equal(again.address, a.address);
         assert_int_equal(again.n_others, 2);
@@ -54,8 +55,10 @@ static void test_described(void **state) {
 
         world_make(&world, NULL);
         struct nic a = world_start(&world, (struct port_request){ .name = "a", .lease = 3 });
-        struct nic b = world_start(&world, (struct port_request){ .id = "123e4567-e89b-12d3-a456-426614174000",
-                                                                  .mac = "52:54:00:00:00:01", .mtu = 1400 });
+        struct nic b = world_start(&world,
+                                   (struct port_request){ .id = "123e4567-e89b-12d3-a456-426614174000",
+                                                          .mac = "52:54:00:00:00:01",
+                                                          .mtu = 1400 });
         frame_udp4(&f, &b.mac, &a.mac, a.address, b.address, 1, 2, "x", 1);
         assert_true(frame_passes(&f, &a, &b));
         json_t *array = ports_describe(world.ports), *first = json_array_get(array, 0),
@@ -66,7 +69,8 @@ static void test_described(void **state) {
         assert_true(json_integer_value(json_object_get(first, "tx_packets")) > 0); /* the VM's view */
         assert_true(json_integer_value(json_object_get(second, "rx_packets")) > 0);
         assert_string_equal(json_string_value(json_object_get(second, "mac")), "52:54:00:00:00:01");
-        assert_string_equal(json_string_value(json_object_get(second, "ipv6_address")), "fd12:3456:789a:40::3");
+        assert_string_equal(json_string_value(json_object_get(second, "ipv6_address")),
+                            "fd12:3456:789a:40::3");
         assert_int_equal(json_integer_value(json_object_get(second, "mtu")), 1400);
         assert_int_equal(json_integer_value(json_object_get(second, "max_packet_size")), 1414);
         json_decref(array);
@@ -112,7 +116,8 @@ static void test_end_of_lease(void **state) {
         world_end(&world);
 }
 
-/* Each is refused with its code and a text, and leaves no device, no rule, no address and no file descriptor. */
+/* Each is refused with its code and a text, and leaves no device, no rule, no address and no file descriptor.
+ */
 static void test_refusals(void **state) {
         static const struct {
                 struct port_request request;
@@ -144,9 +149,10 @@ static void test_refusals(void **state) {
         struct world world;
 
         world_make(&world, "{\"max_interfaces_per_user\":2}");
-        struct nic one = world_start(&world, (struct port_request){ .name = "one", .mac = "52:54:00:00:00:01" });
-        struct nic two = world_start(&world, (struct port_request){ .id = "123e4567-e89b-12d3-a456-426614174000",
-                                                                    .uid = 7 });
+        struct nic one = world_start(&world,
+                                     (struct port_request){ .name = "one", .mac = "52:54:00:00:00:01" });
+        struct nic two = world_start(
+                &world, (struct port_request){ .id = "123e4567-e89b-12d3-a456-426614174000", .uid = 7 });
         struct nic three = world_start(&world, (struct port_request){ .uid = 7 });
         _cleanup_free_ char *before = world_rules("bridge");
         size_t fds = fd_count_open();
@@ -225,9 +231,15 @@ static void test_adoption(void **state) {
         struct error error = ERROR_INIT;
 
         world_make(&world, NULL);
-        struct nic a = world_start(&world, (struct port_request){
-                .name = "a", .id = "123e4567-e89b-12d3-a456-426614174000", .mac = "52:54:00:00:00:01", .mtu = 1400,
-                .queues = 2, .isolated = true, .lease = 5000000000, .uid = 1000 });
+        struct nic a = world_start(&world,
+                                   (struct port_request){ .name = "a",
+                                                          .id = "123e4567-e89b-12d3-a456-426614174000",
+                                                          .mac = "52:54:00:00:00:01",
+                                                          .mtu = 1400,
+                                                          .queues = 2,
+                                                          .isolated = true,
+                                                          .lease = 5000000000,
+                                                          .uid = 1000 });
         struct nic b = world_start(&world, (struct port_request){ .address = "192.168.64.99" });
         json_t *before = ports_describe(world.ports);
 
@@ -235,8 +247,8 @@ static void test_adoption(void **state) {
         addresses_free(world.addresses);
         assert_int_equal(addresses_new(&world.addresses, &world.configuration, &error), 0);
         unsigned changes = 0;
-        const struct ports_context context = { &world.configuration, world.links, world.addresses, count_change,
-                                               &changes };
+        const struct ports_context context = { &world.configuration, world.links, world.addresses,
+                                               count_change, &changes };
         assert_int_equal(ports_new(&world.ports, &context), 0);
         assert_int_equal(ports_adopt(world.ports, &error), 0);
         json_t *after = ports_describe(world.ports);
@@ -263,7 +275,12 @@ static void test_adoption(void **state) {
 
 /* Devices whose alias is not ours, or is nonsense, are nobody's ports. */
 static void test_foreign_aliases(void **state) {
-        static const char *const aliases[] = { "", "berth", "berth ", "berth 1", "hello", "berth x x x x x x x x x",
+        static const char *const aliases[] = { "",
+                                               "berth",
+                                               "berth ",
+                                               "berth 1",
+                                               "hello",
+                                               "berth x x x x x x x x x",
                                                "berth 1 0 xx:00:00:00:00:01 192.168.64.2 1500 1 0 - -",
                                                "berth 1 0 52:54:00:00:00:01 192.168.64 1500 1 0 - -" };
         struct world world;
@@ -274,7 +291,8 @@ static void test_foreign_aliases(void **state) {
         assert_int_equal(tap_open("other", 1, fds, &error), 0);
         for (size_t i = 0; i < ARRAY_SIZE(aliases); i++) {
                 assert_int_equal(links_set_port(world.links, "other", RULESET_BRIDGE, aliases[i],
-                                                &(struct mac){ { 2 } }, 1500, false, &error), 0);
+                                                &(struct mac){ { 2 } }, 1500, false, &error),
+                                 0);
                 assert_int_equal(ports_adopt(world.ports, &error), 0);
                 assert_int_equal(ports_count(world.ports), 0);
         }
@@ -283,8 +301,8 @@ static void test_foreign_aliases(void **state) {
 }
 
 /*
- * Who holds a tap's file descriptor may change the device's own address (SIOCSIFHWADDR on it asks for no privilege),
- * and the bridge would then keep what is for that address to itself.
+ * Who holds a tap's file descriptor may change the device's own address (SIOCSIFHWADDR on it asks for no
+ * privilege), and the bridge would then keep what is for that address to itself.
  */
 static void test_tampered_device(void **state) {
         struct world world;
@@ -313,7 +331,8 @@ static int run_unprivileged(void) {
         struct world world;
         struct frame f;
 
-        if (setgroups(0, NULL) < 0 || setgid(NOBODY) < 0 || setuid(NOBODY) < 0 || prctl(PR_SET_DUMPABLE, 1) < 0)
+        if (setgroups(0, NULL) < 0 || setgid(NOBODY) < 0 || setuid(NOBODY) < 0 ||
+            prctl(PR_SET_DUMPABLE, 1) < 0)
                 return 98;
         if (namespace_create(false, &namespace, NULL) < 0 || tap_check(NULL) < 0)
                 return 77;
@@ -349,8 +368,9 @@ static void test_unprivileged(void **state) {
         assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-HARNESS_MAIN(cmocka_unit_test(test_start_and_stop), cmocka_unit_test(test_described), cmocka_unit_test(test_vanish),
-             cmocka_unit_test(test_end_of_lease), cmocka_unit_test(test_refusals),
-             cmocka_unit_test(test_late_failures), cmocka_unit_test(test_foreign_device),
-             cmocka_unit_test(test_adoption), cmocka_unit_test(test_foreign_aliases),
-             cmocka_unit_test(test_tampered_device), cmocka_unit_test(test_unprivileged))
+HARNESS_MAIN(cmocka_unit_test(test_start_and_stop), cmocka_unit_test(test_described),
+             cmocka_unit_test(test_vanish), cmocka_unit_test(test_end_of_lease),
+             cmocka_unit_test(test_refusals), cmocka_unit_test(test_late_failures),
+             cmocka_unit_test(test_foreign_device), cmocka_unit_test(test_adoption),
+             cmocka_unit_test(test_foreign_aliases), cmocka_unit_test(test_tampered_device),
+             cmocka_unit_test(test_unprivileged))

@@ -158,7 +158,8 @@ struct transfer {
 static int on_writable(struct source *source, int fd, uint32_t events, void *data) {
         struct transfer *transfer = data;
         uint8_t chunk[8191];
-        size_t n = transfer->total - transfer->sent < sizeof(chunk) ? transfer->total - transfer->sent : sizeof(chunk);
+        size_t n = transfer->total - transfer->sent < sizeof(chunk) ? transfer->total - transfer->sent
+                                                                    : sizeof(chunk);
 
         for (size_t i = 0; i < n; i++)
                 chunk[i] = byte_at(transfer->sent + i);
@@ -294,9 +295,11 @@ static void check_hang_up(bool tcp) {
         getrusage(RUSAGE_SELF, &before);
         run_until(&bench, -1, 0, 200000);
         getrusage(RUSAGE_SELF, &after);
-        long us = (after.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_utime.tv_sec - before.ru_stime.tv_sec) *
+        long us = (after.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_utime.tv_sec -
+                   before.ru_stime.tv_sec) *
                           1000000L +
-                  after.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_utime.tv_usec - before.ru_stime.tv_usec;
+                  after.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_utime.tv_usec -
+                  before.ru_stime.tv_usec;
         assert_in_range(us, 0, 100000);
         end_bench(&bench);
 }
@@ -306,5 +309,6 @@ static void test_hang_up(void **state) {
         check_hang_up(false);
 }
 
-HARNESS_MAIN(cmocka_unit_test(test_half_close), cmocka_unit_test(test_slow_reader), cmocka_unit_test(test_reset),
-             cmocka_unit_test(test_connecting), cmocka_unit_test(test_refused), cmocka_unit_test(test_hang_up))
+HARNESS_MAIN(cmocka_unit_test(test_half_close), cmocka_unit_test(test_slow_reader),
+             cmocka_unit_test(test_reset), cmocka_unit_test(test_connecting), cmocka_unit_test(test_refused),
+             cmocka_unit_test(test_hang_up))

@@ -18,7 +18,8 @@
 #include "network/resolver.h"
 #include "world.h"
 
-/* The host's side: a loopback with a name server's socket on it, and an /etc/resolv.conf of the test's own. */
+/* The host's side: a loopback with a name server's socket on it, and an /etc/resolv.conf of the test's own.
+ */
 struct host {
         struct outpost *outpost;
         struct loop *loop;
@@ -39,7 +40,8 @@ static int listen_on(const char *address) {
 
 /* On a link that the host has and the network has not. */
 static int listen_on_link(void) {
-        struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(53),
+        struct sockaddr_in6 in6 = { .sin6_family = AF_INET6,
+                                    .sin6_port = htons(53),
                                     .sin6_scope_id = if_nametoindex("outside") };
 
         assert_int_equal(inet_pton(AF_INET6, "fe80::53", &in6.sin6_addr), 1);
@@ -50,7 +52,8 @@ static int listen_on_link(void) {
 }
 
 static int connect_to_resolver(int type) {
-        struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(RESOLVER_PORT),
+        struct sockaddr_in in = { .sin_family = AF_INET,
+                                  .sin_port = htons(RESOLVER_PORT),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 
         int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
@@ -148,7 +151,8 @@ static void answer(int server, const char *expected, const char *reply) {
         ssize_t n = recvfrom(server, buffer, sizeof(buffer), 0, (struct sockaddr *)&from, &size);
         assert_int_equal(n, strlen(expected));
         assert_memory_equal(buffer, expected, strlen(expected));
-        assert_int_equal(sendto(server, reply, strlen(reply), 0, (struct sockaddr *)&from, size), strlen(reply));
+        assert_int_equal(sendto(server, reply, strlen(reply), 0, (struct sockaddr *)&from, size),
+                         strlen(reply));
 }
 
 static void expect_answer(struct host *host, const char *reply) {
@@ -181,7 +185,9 @@ static void test_stream(void **state) {
         /* The server's socket is of the host's namespace, so the outpost opens it. */
         host.server = outpost_socket(host.outpost, AF_INET, SOCK_STREAM, 0);
         assert_true(host.server >= 0);
-        struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(0x7f000035) };
+        struct sockaddr_in in = { .sin_family = AF_INET,
+                                  .sin_port = htons(53),
+                                  .sin_addr.s_addr = htonl(0x7f000035) };
         assert_int_equal(bind(host.server, (struct sockaddr *)&in, sizeof(in)), 0);
         assert_int_equal(listen(host.server, 5), 0);
 
@@ -198,7 +204,8 @@ static void test_stream(void **state) {
         end_host(&host);
 }
 
-/* Queries come in pairs (A and AAAA): a dead server is skipped once for both, and the next ones are answered. */
+/* Queries come in pairs (A and AAAA): a dead server is skipped once for both, and the next ones are answered.
+ */
 static void test_dead_server(void **state) {
         struct host host;
 
@@ -236,5 +243,5 @@ static void test_link_local_server(void **state) {
         end_host(&host);
 }
 
-HARNESS_MAIN(cmocka_unit_test(test_datagram), cmocka_unit_test(test_stream), cmocka_unit_test(test_dead_server),
-             cmocka_unit_test(test_link_local_server))
+HARNESS_MAIN(cmocka_unit_test(test_datagram), cmocka_unit_test(test_stream),
+             cmocka_unit_test(test_dead_server), cmocka_unit_test(test_link_local_server))

@@ -1,4 +1,5 @@
-/* network/ruleset: what the kernel takes, and what is left of it. What it does to frames is in test-guard.c. */
+/* network/ruleset: what the kernel takes, and what is left of it. What it does to frames is in test-guard.c.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -29,15 +30,20 @@ static void test_all_networks(void **state) {
         world_enter();
         for (unsigned i = 0; i < 1U << 8; i++) {
                 _cleanup_free_ char *changes = text_format(
-                        "{\"mode\":\"%s\",\"dhcp\":%s,\"dns\":%s,\"nat44\":%s,\"nat66\":%s,\"anti_spoofing\":%s,"
+                        "{\"mode\":\"%s\",\"dhcp\":%s,\"dns\":%s,\"nat44\":%s,\"nat66\":%s,\"anti_spoofing\":"
+                        "%s,"
                         "\"ipv6_prefix\":\"%s\"}",
                         i & 1 ? "shared" : "host", yes_no[i >> 1 & 1], yes_no[i >> 2 & 1], yes_no[i >> 3 & 1],
                         yes_no[i >> 4 & 1], yes_no[i >> 5 & 1], i & 1 << 6 ? "fd12::" : "");
                 struct configuration c = configure(changes);
                 struct ruleset_uplink uplink = { .masquerade = i >> 7 & 1, .host4 = i & 2 ? 0xa9fe4001 : 0 };
                 const struct ruleset_port ports[] = {
-                        { .name = "port1", .mac = { { 2, 0, 0, 0, 0, 1 } }, .address = c.dhcp ? 0xc0a84002 : 0 },
-                        { .name = "port12345", .mac = { { 2, 0, 0, 0, 0, 2 } }, .address = c.dhcp ? 0xc0a84003 : 0,
+                        { .name = "port1",
+                          .mac = { { 2, 0, 0, 0, 0, 1 } },
+                          .address = c.dhcp ? 0xc0a84002 : 0 },
+                        { .name = "port12345",
+                          .mac = { { 2, 0, 0, 0, 0, 2 } },
+                          .address = c.dhcp ? 0xc0a84003 : 0,
                           .isolated = true },
                 };
                 struct error error = ERROR_INIT;
@@ -61,8 +67,8 @@ static void test_host_side(void **state) {
         world_enter();
         for (unsigned i = 0; i < 8; i++) {
                 _cleanup_free_ char *changes = text_format(
-                        "{\"nat44\":%s,\"nat66\":%s,\"ipv6_prefix\":\"%s\",\"index\":%u}", i & 1 ? "true" : "false",
-                        i & 2 ? "true" : "false", i & 4 ? "fd12::" : "", i);
+                        "{\"nat44\":%s,\"nat66\":%s,\"ipv6_prefix\":\"%s\",\"index\":%u}",
+                        i & 1 ? "true" : "false", i & 2 ? "true" : "false", i & 4 ? "fd12::" : "", i);
                 struct configuration c = configure(changes);
                 struct error error = ERROR_INIT;
 
@@ -85,8 +91,9 @@ static void test_host_addresses(void **state) {
 
         world_enter();
         assert_int_equal(ruleset_set_network(&c, &uplink, NULL, 0, &error), 0);
-        assert_int_equal(ruleset_set_host_addresses("192.0.2.1, 192.0.2.2, 192.0.2.1", "2001:db8::1, 2001:db8::1",
-                                                    &error), 0);
+        assert_int_equal(ruleset_set_host_addresses("192.0.2.1, 192.0.2.2, 192.0.2.1",
+                                                    "2001:db8::1, 2001:db8::1", &error),
+                         0);
         _cleanup_free_ char *rules = world_rules("inet");
         assert_non_null(strstr(rules, "192.0.2.2"));
         assert_non_null(strstr(rules, "2001:db8::1"));
@@ -139,4 +146,5 @@ static void test_release(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_all_networks), cmocka_unit_test(test_host_side),
-             cmocka_unit_test(test_host_addresses), cmocka_unit_test(test_refused), cmocka_unit_test(test_release))
+             cmocka_unit_test(test_host_addresses), cmocka_unit_test(test_refused),
+             cmocka_unit_test(test_release))

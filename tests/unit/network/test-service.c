@@ -29,7 +29,7 @@ static int spawn(void *data, int log_fd, pid_t *ret_pid, struct error *error) {
         bench->spawned++;
         if (!bench->script)
                 return error_set(error, -ENOENT, "there is no such program");
-        return service_execute(argv, log_fd, ret_pid, error);
+        return service_execute(NULL, argv, log_fd, ret_pid, error);
 }
 
 static bool on_line(void *data, const char *line) {
@@ -54,7 +54,9 @@ static void on_changed(void *data, enum service_state state) {
                 loop_exit(bench->loop, 0);
 }
 
-static const struct service_ops ops = { .name = "test", .spawn = spawn, .line = on_line, .changed = on_changed };
+static const struct service_ops ops = {
+        .name = "test", .spawn = spawn, .line = on_line, .changed = on_changed
+};
 
 static int on_time(struct source *source, void *data) {
         loop_exit(data, -ETIMEDOUT);
@@ -173,7 +175,7 @@ static void test_lines(void **state) {
 static void test_stop_and_restart(void **state) {
         struct bench bench;
 
-        make(&bench, "trap '' TERM INT HUP; echo up; while :; do sleep 1000; done");
+        make(&bench, "trap '' TERM INT HUP; echo up; while :; do sleep 0.1; done");
         service_start(bench.service);
         run(&bench, 2);
         json_t *description = service_describe(bench.service);
@@ -194,7 +196,7 @@ static void test_stop_and_restart(void **state) {
 static void test_signal(void **state) {
         struct bench bench;
 
-        make(&bench, "trap 'echo again; exit 0' USR1; echo up; sleep 1000 & wait");
+        make(&bench, "trap 'echo again; exit 0' USR1; echo up; while :; do sleep 0.1; done");
         service_signal(bench.service, SIGUSR1); /* none runs */
         service_start(bench.service);
         run(&bench, 2);

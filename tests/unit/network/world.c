@@ -20,15 +20,16 @@ void world_enter(void) {
 }
 
 json_t *world_configure(const char *directory, const char *changes) {
-        _cleanup_free_ char *runtime = text_format("%s/runtime", directory), *state = text_format("%s/state", directory);
-        json_t *body = json_pack("{ss ss ss sb ss ss ss ss ss ss si si sb sb sb sb sb sb s[] si si ss}",
-                                 "command", "configure", "name", "shared", "mode", "shared", "system", 1,
-                                 "runtime_directory", runtime, "state_directory", state, "gateway", "192.168.64.1",
-                                 "mask", "255.255.255.0", "ipv6_prefix", "fd12:3456:789a:40::", "host_ipv6",
-                                 "fd12:3456:789a:ffff::1", "index", 64, "mtu", 1500, "dhcp", 1, "dns", 1, "nat44", 1,
-                                 "nat66", 1, "router_advertisement", 1, "anti_spoofing", 1, "dhcp_reservations",
-                                 "idle_timeout_ms", 1000, "max_interfaces_per_user", 100, "key",
-                                 "00112233445566778899aabbccddeeff");
+        _cleanup_free_ char *runtime = text_format("%s/runtime", directory),
+                            *state = text_format("%s/state", directory);
+        json_t *body = json_pack(
+                "{ss ss ss sb ss ss ss ss ss ss si si sb sb sb sb sb sb s[] si si ss}", "command",
+                "configure", "name", "shared", "mode", "shared", "system", 1, "runtime_directory", runtime,
+                "state_directory", state, "gateway", "192.168.64.1", "mask", "255.255.255.0", "ipv6_prefix",
+                "fd12:3456:789a:40::", "host_ipv6", "fd12:3456:789a:ffff::1", "index", 64, "mtu", 1500,
+                "dhcp", 1, "dns", 1, "nat44", 1, "nat66", 1, "router_advertisement", 1, "anti_spoofing", 1,
+                "dhcp_reservations", "idle_timeout_ms", 1000, "max_interfaces_per_user", 100, "key",
+                "00112233445566778899aabbccddeeff");
         json_t *other = changes ? json_loads(changes, 0, NULL) : json_object(), *value;
         const char *key;
         void *next;
@@ -36,9 +37,7 @@ json_t *world_configure(const char *directory, const char *changes) {
         assert_non_null(body);
         assert_non_null(other);
         assert_int_equal(json_object_update(body, other), 0);
-        json_object_foreach_safe(body, next, key, value)
-                if (json_is_null(value))
-                        json_object_del(body, key);
+        json_object_foreach_safe(body, next, key, value) if (json_is_null(value)) json_object_del(body, key);
         json_decref(other);
         return body;
 }

@@ -13,8 +13,8 @@
 /* Moves the test into a new, empty network namespace, or skips it where that is not allowed. */
 void world_enter(void);
 
-/* A `configure` message with these members changed (JSON; null takes a member away), to be released. Directories
- * are below `directory`. */
+/* A `configure` message with these members changed (JSON; null takes a member away), to be released.
+ * Directories are below `directory`. */
 json_t *world_configure(const char *directory, const char *changes);
 
 struct world {

@@ -46,9 +46,13 @@ static const struct supervisor_listener listener = {
 };
 
 /* As vmhost's main does it; the exit code is what the test looks at, and a step that failed is its number. */
-static int serve(const char *directory, enum fake_behaviour behaviour, enum restart_policy policy, int ready_fd) {
+static int serve(const char *directory, enum fake_behaviour behaviour, enum restart_policy policy,
+                 int ready_fd) {
         const struct supervisor_settings settings = {
-                .directory = directory, .name = "web", .policy = policy, .stop_budget_ms = SUPERVISOR_STOP_MS,
+                .directory = directory,
+                .name = "web",
+                .policy = policy,
+                .stop_budget_ms = SUPERVISOR_STOP_MS,
         };
         struct server server = {};
         struct claim claim = CLAIM_INIT;
@@ -62,8 +66,8 @@ static int serve(const char *directory, enum fake_behaviour behaviour, enum rest
                 return 11;
         if (supervisor_new(&server.supervisor, server.loop, &settings, "fake", &listener, &server, NULL) < 0)
                 return 12;
-        if (controller_fake_new(&controller, server.loop, behaviour, HOST_SSH_PORT, supervisor_controller_listener(),
-                                server.supervisor) < 0)
+        if (controller_fake_new(&controller, server.loop, behaviour, HOST_SSH_PORT,
+                                supervisor_controller_listener(), server.supervisor) < 0)
                 return 13;
         if (control_new(&server.control, server.loop, listening, server.supervisor) < 0)
                 return 14;

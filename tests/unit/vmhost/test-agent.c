@@ -46,7 +46,8 @@ static void answer_sync(struct stage *stage, long long id) {
         char line[128];
 
         stage->answered = true;
-        snprintf(line, sizeof(line), "\xff{\"return\": %lld}\n", stage->manner == ANSWERS_ANOTHER ? id + 1 : id);
+        snprintf(line, sizeof(line), "\xff{\"return\": %lld}\n",
+                 stage->manner == ANSWERS_ANOTHER ? id + 1 : id);
         /* What another client left unread comes first, and looks like ours but for the delimiter. */
         if (stage->manner == IS_LATE_FOR_ANOTHER)
                 say(stage, "{\"error\":{\"class\":\"x\"}}\nhalf a li");
@@ -56,7 +57,8 @@ static void answer_sync(struct stage *stage, long long id) {
 static int on_talk(struct source *source, int fd, uint32_t events, void *data) {
         static const char sync[] = "\xff{\"execute\":\"guest-sync-delimited\",\"arguments\":{\"id\":";
         struct stage *stage = data;
-        ssize_t n = recv(fd, stage->heard + stage->n_heard, sizeof(stage->heard) - 1 - stage->n_heard, MSG_DONTWAIT);
+        ssize_t n = recv(fd, stage->heard + stage->n_heard, sizeof(stage->heard) - 1 - stage->n_heard,
+                         MSG_DONTWAIT);
 
         if (n <= 0) {
                 source_set_events(source, 0);
@@ -71,7 +73,8 @@ static int on_talk(struct source *source, int fd, uint32_t events, void *data) {
                 else if (stage->manner != IS_DUMB)
                         answer_sync(stage, strtoll(stage->heard + sizeof(sync) - 1, NULL, 10));
         }
-        if (strstr(stage->heard, "{\"execute\":\"guest-shutdown\",\"arguments\":{\"mode\":\"powerdown\"}}\n")) {
+        if (strstr(stage->heard,
+                   "{\"execute\":\"guest-shutdown\",\"arguments\":{\"mode\":\"powerdown\"}}\n")) {
                 stage->shut_down = true;
                 if (stage->manner == REFUSES)
                         say(stage, "{\"error\": {\"class\": \"GenericError\", \"desc\": \"disabled\"}}\n");
@@ -94,9 +97,10 @@ static void run(struct stage *stage, enum manner manner, uint64_t timeout_us) {
         assert_true(stage->listening >= 0);
         free(path);
         assert_int_equal(loop_new(&stage->loop), 0);
-        assert_int_equal(loop_add_fd(stage->loop, &stage->accept, stage->listening, EPOLLIN, on_accept, stage), 0);
-        assert_int_equal(agent_shutdown(&stage->agent, stage->loop, stage->directory, "agent.sock", timeout_us,
-                                        on_result, stage),
+        assert_int_equal(
+                loop_add_fd(stage->loop, &stage->accept, stage->listening, EPOLLIN, on_accept, stage), 0);
+        assert_int_equal(agent_shutdown(&stage->agent, stage->loop, stage->directory, "agent.sock",
+                                        timeout_us, on_result, stage),
                          0);
         assert_int_equal(loop_run(stage->loop), 0);
         assert_int_equal(stage->n_results, 1);

@@ -14,7 +14,8 @@ static struct configuration *parse(const char *text) {
         struct configuration *configuration = NULL;
         struct error error = ERROR_INIT;
 
-        if (configuration_parse(&configuration, "/vms/web/config.json", "web", text, strlen(text), &error) < 0)
+        if (configuration_parse(&configuration, "/vms/web/config.json", "web", text, strlen(text), &error) <
+            0)
                 fail_msg("%s", error.text);
         return configuration;
 }
@@ -38,15 +39,19 @@ static void test_defaults(void **state) {
         assert_null(c->firmware);
         assert_null(c->ssh_user);
         assert_null(c->user_data);
-        assert_int_equal(c->n_networks + c->n_forwards + c->n_shares + c->n_ssh_keys + c->n_extra_arguments, 0);
+        assert_int_equal(c->n_networks + c->n_forwards + c->n_shares + c->n_ssh_keys + c->n_extra_arguments,
+                         0);
 }
 
 /* What is shown is in the file's own format, complete: read again, it is shown the same. */
 static void test_all(void **state) {
         static const char text[] =
-                "{\"memory_mib\":2048,\"cpus\":4,\"machine\":\"microvm\",\"disk\":\"d.raw\",\"disk_format\":\"raw\","
-                "\"disk_size_gib\":20,\"kernel\":\"../vmlinuz\",\"initrd\":\"/boot/initrd\",\"command_line\":\"quiet\","
-                "\"firmware\":\"/fw.bin\",\"networks\":[{\"network\":\"shared\",\"mac\":\"52:54:00:12:34:56\","
+                "{\"memory_mib\":2048,\"cpus\":4,\"machine\":\"microvm\",\"disk\":\"d.raw\",\"disk_format\":"
+                "\"raw\","
+                "\"disk_size_gib\":20,\"kernel\":\"../vmlinuz\",\"initrd\":\"/boot/"
+                "initrd\",\"command_line\":\"quiet\","
+                "\"firmware\":\"/"
+                "fw.bin\",\"networks\":[{\"network\":\"shared\",\"mac\":\"52:54:00:12:34:56\","
                 "\"id\":\"5f0c1b5e-98f6-4b80-a6a4-2a1b9a2f0001\",\"queues\":2,\"isolated\":true,"
                 "\"address\":\"192.168.64.9\"},{\"network\":\"host\"}],"
                 "\"forwards\":[\"2222:22\",\"udp:0.0.0.0:53:5353\",\"tcp:[::1]:80:8080\"],\"ssh_port\":2200,"
@@ -56,17 +61,22 @@ static void test_all(void **state) {
                 "\"stop_timeout_seconds\":5,\"confine\":false,\"accelerator\":\"tcg\",\"console_log_mib\":1,"
                 "\"extra_arguments\":[\"-S\"]}";
         static const char shown[] =
-                "{\"accelerator\":\"tcg\",\"command_line\":\"quiet\",\"confine\":false,\"console_log_mib\":1,\"cpus\":4,"
+                "{\"accelerator\":\"tcg\",\"command_line\":\"quiet\",\"confine\":false,\"console_log_mib\":1,"
+                "\"cpus\":4,"
                 "\"disk\":\"/vms/web/d.raw\",\"disk_format\":\"raw\",\"disk_size_gib\":20,"
                 "\"extra_arguments\":[\"-S\"],\"firmware\":\"/fw.bin\","
                 "\"forwards\":[\"tcp:127.0.0.1:2222:22\",\"udp:0.0.0.0:53:5353\",\"tcp:[::1]:80:8080\"],"
                 "\"hostname\":\"mail\",\"initrd\":\"/boot/initrd\",\"kernel\":\"/vms/web/../vmlinuz\","
                 "\"machine\":\"microvm\",\"memory_mib\":2048,\"networks\":[{\"address\":\"192.168.64.9\","
-                "\"id\":\"5f0c1b5e-98f6-4b80-a6a4-2a1b9a2f0001\",\"isolated\":true,\"mac\":\"52:54:00:12:34:56\","
-                "\"network\":\"shared\",\"queues\":2},{\"isolated\":false,\"network\":\"host\",\"queues\":1}],"
-                "\"restart\":\"on-failure\",\"shares\":[{\"path\":\"/srv/files\",\"read_only\":true,\"tag\":\"files\","
+                "\"id\":\"5f0c1b5e-98f6-4b80-a6a4-2a1b9a2f0001\",\"isolated\":true,\"mac\":\"52:54:00:12:34:"
+                "56\","
+                "\"network\":\"shared\",\"queues\":2},{\"isolated\":false,\"network\":\"host\",\"queues\":1}]"
+                ","
+                "\"restart\":\"on-failure\",\"shares\":[{\"path\":\"/srv/"
+                "files\",\"read_only\":true,\"tag\":\"files\","
                 "\"type\":\"9p\"},{\"path\":\"/vms/web/src\",\"read_only\":false,\"tag\":\"source\","
-                "\"type\":\"virtiofs\"}],\"ssh\":true,\"ssh_keys\":[\"ssh-ed25519 AAAA a b\"],\"ssh_port\":2200,"
+                "\"type\":\"virtiofs\"}],\"ssh\":true,\"ssh_keys\":[\"ssh-ed25519 AAAA a "
+                "b\"],\"ssh_port\":2200,"
                 "\"ssh_user\":\"debian\",\"stop_timeout_seconds\":5,\"user_data\":\"/vms/web/data.yaml\"}";
         const char *texts[] = { text, shown };
 
@@ -80,10 +90,10 @@ static void test_all(void **state) {
 }
 
 static void test_user_data(void **state) {
-        _cleanup_(configuration_freep) struct configuration *c =
-                parse("{\"kernel\":\"/k\",\"user_data\":\"#cloud-config\\n{}\"}");
-        _cleanup_(configuration_freep) struct configuration *d =
-                parse("{\"kernel\":\"/k\",\"user_data\":\"Content-Type: multipart/mixed\\n\"}");
+        _cleanup_(configuration_freep) struct configuration *c = parse(
+                "{\"kernel\":\"/k\",\"user_data\":\"#cloud-config\\n{}\"}");
+        _cleanup_(configuration_freep) struct configuration *d = parse(
+                "{\"kernel\":\"/k\",\"user_data\":\"Content-Type: multipart/mixed\\n\"}");
 
         assert_string_equal(c->user_data, "#cloud-config\n{}");
         assert_null(c->user_data_file);
@@ -121,7 +131,8 @@ static void test_mistakes(void **state) {
                   ":2: \"restart\" must be \"no\", \"on-failure\" or \"always\"" },
                 { "{\"disk\":\"d\",\n\"machine\":\"pc\"}", ":2: \"machine\" must be \"q35\" or \"microvm\"" },
                 { "{\"disk\":\"d\",\n\"machine\":\"microvm\"}", ":2: a \"microvm\" needs a \"kernel\"" },
-                { "{\"image\":\"/i\",\n\"disk_format\":\"raw\"}", ":2: a disk over an \"image\" is \"qcow2\"" },
+                { "{\"image\":\"/i\",\n\"disk_format\":\"raw\"}",
+                  ":2: a disk over an \"image\" is \"qcow2\"" },
                 { "{\"disk\":\"d\",\n\"initrd\":\"/i\"}", ":2: \"initrd\" needs \"kernel\"" },
                 { "{\"disk\":\"d\",\n\"command_line\":\"x\"}", ":2: \"command_line\" needs \"kernel\"" },
                 { "{\"disk\":\"d\",\n\"hostname\":\"a.b\"}", ":2: \"hostname\" must be" },
@@ -135,18 +146,23 @@ static void test_mistakes(void **state) {
                   ":3: the network \"a\" is there twice" },
                 { "{\"disk\":\"d\",\"networks\":[{\"network\":\"a\",\n\"mac\":\"01:00:00:00:00:00\"}]}",
                   ":2: \"mac\" must be a unicast MAC address" },
-                { "{\"disk\":\"d\",\"networks\":[{\"network\":\"a\",\n\"queues\":9}]}", ":2: \"queues\" must be" },
-                { "{\"disk\":\"d\",\"networks\":[{\"network\":\"a\",\n\"id\":\"x\"}]}", ":2: \"id\" must be a UUID" },
+                { "{\"disk\":\"d\",\"networks\":[{\"network\":\"a\",\n\"queues\":9}]}",
+                  ":2: \"queues\" must be" },
+                { "{\"disk\":\"d\",\"networks\":[{\"network\":\"a\",\n\"id\":\"x\"}]}",
+                  ":2: \"id\" must be a UUID" },
                 { "{\"disk\":\"d\",\"networks\":[{\"network\":\"a\",\n\"speed\":1}]}",
                   ":2: unknown key \"speed\" in a network" },
                 { "{\"disk\":\"d\",\n\"forwards\":[\"1:1\"]}", ":2: forwards need a network" },
                 { "{\"disk\":\"d\",\n\"shares\":[{\"tag\":\"x\"}]}", ":2: a share needs \"path\"" },
                 { "{\"disk\":\"d\",\n\"shares\":[{\"path\":\"/\"}]}", ":2: the share / needs a \"tag\"" },
-                { "{\"disk\":\"d\",\"shares\":[{\"path\":\"/a/x\"},\n{\"path\":\"/b/x\"}]}", ":2: the tag \"x\"" },
-                { "{\"disk\":\"d\",\n\"shares\":[{\"path\":\"/x\",\"type\":\"virtiofs\",\"read_only\":true}]}",
+                { "{\"disk\":\"d\",\"shares\":[{\"path\":\"/a/x\"},\n{\"path\":\"/b/x\"}]}",
+                  ":2: the tag \"x\"" },
+                { "{\"disk\":\"d\",\n\"shares\":[{\"path\":\"/"
+                  "x\",\"type\":\"virtiofs\",\"read_only\":true}]}",
                   ":2: a share of type \"virtiofs\" cannot be \"read_only\"" },
                 { "{\"disk\":\"d\",\"ssh_keys\":[\n\"~/.ssh/id.pub\"]}", ":2: an ssh key must be the text" },
-                { "{\"disk\":\"d\",\"ssh_keys\":[\"ssh-rsa A\",\n\"ssh-rsa A\\nssh-rsa B\"]}", ":2: an ssh key" },
+                { "{\"disk\":\"d\",\"ssh_keys\":[\"ssh-rsa A\",\n\"ssh-rsa A\\nssh-rsa B\"]}",
+                  ":2: an ssh key" },
                 { "{\"disk\":\"d\",\n\"extra_arguments\":[1]}", ":2: \"extra_arguments\" must be a text" },
         };
 
@@ -165,9 +181,25 @@ static void test_mistakes(void **state) {
 
 static void test_forwards(void **state) {
         static const char *const bad[] = {
-                "",          "22",          "x:22",         "22:x",          "0:22",      "22:0",        "65536:22",
-                "1:2:3:4",   "a.b:1:2",     "::1:1:2",      "[::1:1:2",      "[::1]1:2",  "sctp:1:2",    "127.0.0.1:22",
-                "1:2 ",      " 1:2",        "[127.0.0.1]:1:2", "udp:",       "tcp:udp:1:2",
+                "",
+                "22",
+                "x:22",
+                "22:x",
+                "0:22",
+                "22:0",
+                "65536:22",
+                "1:2:3:4",
+                "a.b:1:2",
+                "::1:1:2",
+                "[::1:1:2",
+                "[::1]1:2",
+                "sctp:1:2",
+                "127.0.0.1:22",
+                "1:2 ",
+                " 1:2",
+                "[127.0.0.1]:1:2",
+                "udp:",
+                "tcp:udp:1:2",
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -185,8 +217,10 @@ static void test_forwards(void **state) {
         struct configuration *configuration = NULL;
         static const char twice[] = "{\"disk\":\"d\",\"networks\":[{\"network\":\"a\"}],\n"
                                     "\"forwards\":[\"1:1\",\"udp:1:1\",\n\"tcp:127.0.0.1:1:2\"]}";
-        assert_int_equal(configuration_parse(&configuration, "/c", "web", twice, strlen(twice), &error), -EINVAL);
-        assert_string_equal(error.text, "/c:3: \"tcp:127.0.0.1:1:2\": this port of the host is forwarded already");
+        assert_int_equal(configuration_parse(&configuration, "/c", "web", twice, strlen(twice), &error),
+                         -EINVAL);
+        assert_string_equal(error.text,
+                            "/c:3: \"tcp:127.0.0.1:1:2\": this port of the host is forwarded already");
 }
 
 static void test_load(void **state) {

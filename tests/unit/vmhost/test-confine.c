@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -83,33 +84,33 @@ static int try_open(const char *directory, const char *name, int flags) {
 }
 
 static int use_read_only(const struct world *world) {
-        return try_open(world->inside, "f", O_RDONLY) != 0              ? 1
-               : try_open(world->inside, "f", O_WRONLY) != EACCES       ? 2
+        return try_open(world->inside, "f", O_RDONLY) != 0                    ? 1
+               : try_open(world->inside, "f", O_WRONLY) != EACCES             ? 2
                : try_open(world->inside, "new", O_CREAT | O_WRONLY) != EACCES ? 3
-               : try_open(world->outside, "f", O_RDONLY) != EACCES      ? 4
-               : try_open("/etc", "passwd", O_RDONLY) != EACCES         ? 5
-                                                                        : 0;
+               : try_open(world->outside, "f", O_RDONLY) != EACCES            ? 4
+               : try_open("/etc", "passwd", O_RDONLY) != EACCES               ? 5
+                                                                              : 0;
 }
 
 static int use_writable(const struct world *world) {
         _cleanup_free_ char *a = text_format("%s/f", world->inside), *b = text_format("%s/g", world->inside);
         _cleanup_free_ char *out = text_format("%s/g", world->outside);
 
-        return try_open(world->inside, "f", O_RDWR | O_TRUNC) != 0        ? 1
-               : try_open(world->inside, "new", O_CREAT | O_RDWR) != 0    ? 2
-               : rename(a, b) != 0                                        ? 3
-               : rename(b, out) == 0                                      ? 4
-               : unlink(b) != 0                                           ? 5
-               : try_open(world->outside, "f", O_RDONLY) != EACCES        ? 6
-                                                                          : 0;
+        return try_open(world->inside, "f", O_RDWR | O_TRUNC) != 0     ? 1
+               : try_open(world->inside, "new", O_CREAT | O_RDWR) != 0 ? 2
+               : rename(a, b) != 0                                     ? 3
+               : rename(b, out) == 0                                   ? 4
+               : unlink(b) != 0                                        ? 5
+               : try_open(world->outside, "f", O_RDONLY) != EACCES     ? 6
+                                                                       : 0;
 }
 
 /* A rule for a file is not one for its directory. */
 static int use_file(const struct world *world) {
-        return try_open(world->inside, "f", O_RDWR) != 0                      ? 1
-               : try_open(world->inside, "new", O_CREAT | O_RDWR) != EACCES   ? 2
+        return try_open(world->inside, "f", O_RDWR) != 0                        ? 1
+               : try_open(world->inside, "new", O_CREAT | O_RDWR) != EACCES     ? 2
                : try_open(world->inside, ".", O_RDONLY | O_DIRECTORY) != EACCES ? 3
-                                                                              : 0;
+                                                                                : 0;
 }
 
 static void test_files(void **state) {
@@ -128,7 +129,8 @@ static void test_files(void **state) {
 }
 
 static int connect_tcp(const struct world *world) {
-        struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(1),
+        struct sockaddr_in address = { .sin_family = AF_INET,
+                                       .sin_port = htons(1),
                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         _cleanup_fd_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -178,19 +180,24 @@ static void test_mistakes(void **state) {
 /* ---- Spawn ---- */
 
 /* Runs a shell script; its output, to be freed. */
-static char *shell(const struct world *world, const char *script, const int *fds, size_t n_fds, bool confine) {
+static char *shell(const struct world *world, const char *script, const int *fds, size_t n_fds,
+                   bool confine) {
         const char *const words[] = { "/bin/sh", "-c", script, NULL };
         const struct confine_rule rules[] = {
-                { "/usr", CONFINE_EXECUTE, false },      { "/bin", CONFINE_EXECUTE, false },
-                { "/lib", CONFINE_EXECUTE, true },       { "/lib64", CONFINE_EXECUTE, true },
+                { "/usr", CONFINE_EXECUTE, false },         { "/bin", CONFINE_EXECUTE, false },
+                { "/lib", CONFINE_EXECUTE, true },          { "/lib64", CONFINE_EXECUTE, true },
                 { "/etc/ld.so.cache", CONFINE_READ, true }, { "/dev/null", CONFINE_DEVICE, false },
-                { world->inside, CONFINE_READ, false },  { "/proc", CONFINE_READ, false },
+                { world->inside, CONFINE_READ, false },     { "/proc", CONFINE_READ, false },
         };
         _cleanup_free_ char *path = text_format("%s/log", world->directory);
         _cleanup_fd_ int log = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         _cleanup_fd_ int ruleset = confine ? confine_prepare(rules, ARRAY_SIZE(rules), NULL) : -1;
-        const struct spawn spawn = { .arguments = (char *const *)words, .fds = fds, .n_fds = n_fds, .log = log,
-                                     .confined = confine, .ruleset = ruleset };
+        const struct spawn spawn = { .arguments = (char *const *)words,
+                                     .fds = fds,
+                                     .n_fds = n_fds,
+                                     .log = log,
+                                     .confined = confine,
+                                     .ruleset = ruleset };
         struct error error = ERROR_INIT;
         char *text;
         size_t size;
@@ -213,16 +220,16 @@ static void test_spawn(void **state) {
         sigaddset(&blocked, SIGTERM);
         sigprocmask(SIG_BLOCK, &blocked, &before);
         signal(SIGPIPE, SIG_IGN);
-        _cleanup_free_ char *script = text_format("ls /proc/self/fd | wc -w; echo x >&%d; umask; "
-                                                  "grep -E 'SigBlk|SigIgn' /proc/self/status | cut -f2; "
-                                                  "read x || echo end; [ $$ = $(cut -d' ' -f6 /proc/$$/stat) ] "
-                                                  "&& echo session",
-                                                  pipes[1]);
+        _cleanup_free_ char *script = text_format(
+                "echo x >&%d; [ -e /proc/$$/fd/%d ] || echo closed; umask; "
+                "grep -E 'SigBlk|SigIgn' /proc/self/status | cut -f2; "
+                "read x || echo end; [ $$ = $(cut -d' ' -f6 /proc/$$/stat) ] "
+                "&& echo session",
+                pipes[1], pipes[0]);
         _cleanup_free_ char *output = shell(world, script, &pipes[1], 1, false);
         sigprocmask(SIG_SETMASK, &before, NULL);
         signal(SIGPIPE, SIG_DFL);
-        /* Its three, the one that it was given, and the directory that ls reads. */
-        assert_string_equal(output, "5\n0077\n0000000000000000\n0000000000000000\nend\nsession\n");
+        assert_string_equal(output, "closed\n0077\n0000000000000000\n0000000000000000\nend\nsession\n");
         char byte;
         assert_int_equal(read(pipes[0], &byte, 1), 1);
         assert_true(fcntl(pipes[1], F_GETFD) & FD_CLOEXEC);
@@ -248,7 +255,8 @@ static void test_spawn_failure(void **state) {
         pid_t pid = -7;
 
         assert_int_equal(spawn_run(&spawn, &pid, &error), -ENOENT);
-        assert_string_equal(error.text, "cannot start /nowhere/program: cannot execute it: No such file or directory");
+        assert_string_equal(error.text,
+                            "cannot start /nowhere/program: cannot execute it: No such file or directory");
         spawn.orphan = true;
         assert_int_equal(spawn_run(&spawn, NULL, &error), -ENOENT);
         spawn.orphan = false;
@@ -264,21 +272,34 @@ static void test_spawn_failure(void **state) {
 }
 
 static void test_spawn_orphan(void **state) {
-        const char *const words[] = { "/bin/sh", "-c", "read x <&3; exit 0", NULL };
-        int pipes[2];
+        int order[2], end[2];
         char byte;
 
-        assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
-        const struct spawn spawn = { .arguments = (char *const *)words, .fds = &pipes[1], .n_fds = 1, .log = 2,
-                                     .ruleset = -1, .orphan = true };
+        assert_int_equal(pipe2(order, O_CLOEXEC), 0);
+        assert_int_equal(pipe2(end, O_CLOEXEC), 0);
+        _cleanup_free_ char *script = text_format("read x <&%d", order[0]);
+        const char *const words[] = { "/bin/sh", "-c", script, NULL };
+        const int fds[] = { order[0], end[1] };
+        const struct spawn spawn = { .arguments = (char *const *)words,
+                                     .fds = fds,
+                                     .n_fds = 2,
+                                     .log = 2,
+                                     .ruleset = -1,
+                                     .orphan = true };
         assert_int_equal(spawn_run(&spawn, NULL, NULL), 0);
-        assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* nobody's child here */
-        fd_close(pipes[1]);
-        assert_int_equal(read(pipes[0], &byte, 1), 0); /* and it has ended */
-        fd_close(pipes[0]);
+        fd_close(end[1]);
+        assert_int_equal(fd_set_nonblock(end[0], true), 0);
+        assert_int_equal(read(end[0], &byte, 1), -1); /* it runs */
+        assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* as nobody's child here */
+        assert_int_equal(fd_set_nonblock(end[0], false), 0);
+        assert_int_equal(write(order[1], "\n", 1), 1);
+        assert_int_equal(read(end[0], &byte, 1), 0);
+        fd_close(order[0]);
+        fd_close(order[1]);
+        fd_close(end[0]);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-HARNESS_MAIN(TEST(test_files), TEST(test_beyond_files), TEST(test_privileges), TEST(test_mistakes), TEST(test_spawn),
-             TEST(test_spawn_confined), TEST(test_spawn_failure), TEST(test_spawn_orphan))
+HARNESS_MAIN(TEST(test_files), TEST(test_beyond_files), TEST(test_privileges), TEST(test_mistakes),
+             TEST(test_spawn), TEST(test_spawn_confined), TEST(test_spawn_failure), TEST(test_spawn_orphan))

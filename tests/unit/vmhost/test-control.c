@@ -12,17 +12,17 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "fixture.h"
 #include "harness.h"
 #include "vmhost/claim.h"
 #include "vmhost/client.h"
 #include "vmhost/control.h"
-#include "fixture.h"
 
 #define INVALID(text) "{\"ok\":false,\"error\":\"invalid request: " text "\"}\n"
 #define UNKNOWN(text) "{\"ok\":false,\"error\":\"unknown method: " text "\"}\n"
 #define STATUS "{\"ok\":true,\"state\":\"running\",\"phase\":\"running\",\"uptime_ms\":#}\n"
 #define INFO                                                                                                 \
-        "{\"ok\":true,\"state\":\"running\",\"ssh_port\":2222,\"backend\":\"fake\",\"phase\":\"running\","         \
+        "{\"ok\":true,\"state\":\"running\",\"ssh_port\":2222,\"backend\":\"fake\",\"phase\":\"running\","   \
         "\"uptime_ms\":#}\n"
 #define METHOD_TYPE(kind)                                                                                    \
         INVALID("json: cannot unmarshal " kind " into Go struct field Request.method of type vmhost.Method")
@@ -32,7 +32,8 @@
 #define FFFD "\xef\xbf\xbd"
 
 /* `input` may hold NULs: its size is the literal's. `close`: the client ends its side behind it. */
-#define CASE(input, close, output) { input, sizeof(input) - 1, close, output }
+#define CASE(input, close, output)                                                                           \
+        { input, sizeof(input) - 1, close, output }
 
 static const struct {
         const char *input;
@@ -57,7 +58,9 @@ static const struct {
         CASE("{\"\\u006dethod\":\"\\u0073tatus\"}", false, STATUS),
         CASE("{\"methods\":\"status\"}", false, UNKNOWN("")),
         CASE("{\"metho\":\"status\"}", false, UNKNOWN("")),
-        CASE("{\"method\":\"info\",\"TIMEOUT_\xc5\xbf" "econd\xc5\xbf\":\"x\"}", false, TIMEOUT_TYPE("string")),
+        CASE("{\"method\":\"info\",\"TIMEOUT_\xc5\xbf"
+             "econd\xc5\xbf\":\"x\"}",
+             false, TIMEOUT_TYPE("string")),
 
         /* What is not asked for is passed over, whatever it is. */
         CASE("{\"x\":{\"method\":[1,-0.5e+3,{\"a\":\"}\"}]},\"y\":true,\"z\":false,\"n\":null,\"s\":\"\\\"\","
@@ -79,7 +82,8 @@ static const struct {
         CASE("{\"method\":\"<>&\\\"\\\\\\/\"}", false, UNKNOWN("\\u003c\\u003e\\u0026\\\"\\\\/")),
         CASE("{\"method\":\"\\b\\f\\n\\r\\t\\u0001\\u001f\x7f\"}", false,
              UNKNOWN("\\b\\f\\n\\r\\t\\u0001\\u001f\x7f")),
-        CASE("{\"method\":\"\xe2\x80\xa8\\u2029\xe2\x80\xaa\"}", false, UNKNOWN("\\u2028\\u2029\xe2\x80\xaa")),
+        CASE("{\"method\":\"\xe2\x80\xa8\\u2029\xe2\x80\xaa\"}", false,
+             UNKNOWN("\\u2028\\u2029\xe2\x80\xaa")),
         CASE("{\"method\":\"\xc3\xa4\xf0\x9f\x98\x80\\ud83d\\ude00\"}", false,
              UNKNOWN("\xc3\xa4\xf0\x9f\x98\x80\xf0\x9f\x98\x80")),
         CASE("{\"method\":\"\xff\xe2\x82z\xc0\xaf\xed\xa0\x80\"}", false,
@@ -131,7 +135,8 @@ static const struct {
         CASE("'", false, INVALID("invalid character '\\\\'' looking for beginning of value")),
         CASE("}", false, INVALID("invalid character '}' looking for beginning of value")),
         CASE("{'", false, INVALID("invalid character '\\\\'' looking for beginning of object key string")),
-        CASE("{\"a\":1,}", false, INVALID("invalid character '}' looking for beginning of object key string")),
+        CASE("{\"a\":1,}", false,
+             INVALID("invalid character '}' looking for beginning of object key string")),
         CASE("{\"a\"1", false, INVALID("invalid character '1' after object key")),
         CASE("{\"a\":1 \"", false, INVALID("invalid character '\\\"' after object key:value pair")),
         CASE("[1 2", false, INVALID("invalid character '2' after array element")),
@@ -190,7 +195,8 @@ static void test_exchanges(void **state) {
                         bool split = way & 1, close_side = way & 2;
                         if (exchanges[i].close && !close_side)
                                 continue;
-                        char *reply = exchange(&host, exchanges[i].input, exchanges[i].size, split, close_side);
+                        char *reply = exchange(&host, exchanges[i].input, exchanges[i].size, split,
+                                               close_side);
                         mask(reply);
                         if (!text_equal(reply, exchanges[i].output))
                                 print_message("# %zu, way %d: %s\n", i, way, exchanges[i].input);
@@ -231,7 +237,8 @@ static void test_limits(void **state) {
         char *long_reply = repeat("{\"ok\":false,\"error\":\"unknown method: ", 'x', 60000, "\"}\n");
         check(&host, repeat("{\"method\":\"", 'x', 60000, "\"}"), long_reply);
         free(long_reply);
-        check(&host, repeat("{\"method\":\"", 'x', CLIENT_REQUEST_MAX, ""), INVALID("longer than 65536 bytes"));
+        check(&host, repeat("{\"method\":\"", 'x', CLIENT_REQUEST_MAX, ""),
+              INVALID("longer than 65536 bytes"));
         host_deinit(&host);
 }
 
@@ -281,8 +288,9 @@ static void test_not_up(void **state) {
         host_start(&host, FAKE_SLOW, RESTART_POLICY_NO);
         char *reply = host_ask(&host, "{\"method\":\"status\"}");
         mask(reply);
-        assert_string_equal(reply, "{\"ok\":false,\"error\":\"the VM is not up yet: the fake is prepared\",\"phase\":"
-                                   "\"preparing\",\"uptime_ms\":#,\"message\":\"the fake is prepared\"}\n");
+        assert_string_equal(
+                reply, "{\"ok\":false,\"error\":\"the VM is not up yet: the fake is prepared\",\"phase\":"
+                       "\"preparing\",\"uptime_ms\":#,\"message\":\"the fake is prepared\"}\n");
         free(reply);
         free(host_ask(&host, "{\"method\":\"stop\"}"));
         host_wait(&host);
@@ -304,8 +312,8 @@ static void test_events(void **state) {
         assert_non_null(strstr(first, "\"phase\":\"running\"}\n"));
         free(host_ask(&host, "{\"method\":\"stop\"}"));
         char *rest = host_read_all(fd, NULL), *at = rest;
-        static const char *const order[] = { "\"phase\":\"stopping\"", "\"phase\":\"stopped\"", "{\"event\":\"end\"",
-                                             "\"by\":\"host\"" };
+        static const char *const order[] = { "\"phase\":\"stopping\"", "\"phase\":\"stopped\"",
+                                             "{\"event\":\"end\"", "\"by\":\"host\"" };
         for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
                 at = strstr(at, order[i]);
                 assert_non_null(at);

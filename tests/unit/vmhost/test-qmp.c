@@ -77,14 +77,16 @@ static void on_reply(struct qmp *qmp, int result, json_t *value, void *data) {
         snprintf(stage->replies + n, sizeof(stage->replies) - n, "%d:%s ", result, text ? text : "-");
         stage->n_replies++;
         if (stage->free_in_reply)
-                qmp_free(steal_ptr(stage->qmp)); /* which fails the calls that are left, and comes here again */
+                qmp_free(steal_ptr(
+                        stage->qmp)); /* which fails the calls that are left, and comes here again */
         if (stage->n_replies >= stage->replies_awaited)
                 loop_exit(stage->loop, 0);
 }
 
 static int on_peer(struct source *source, int fd, uint32_t events, void *data) {
         struct stage *stage = data;
-        ssize_t n = recv(fd, stage->heard + stage->n_heard, sizeof(stage->heard) - stage->n_heard - 1, MSG_DONTWAIT);
+        ssize_t n = recv(fd, stage->heard + stage->n_heard, sizeof(stage->heard) - stage->n_heard - 1,
+                         MSG_DONTWAIT);
 
         if (n > 0)
                 stage->n_heard += (size_t)n;
@@ -128,7 +130,8 @@ static const char *hear(struct stage *stage, size_t n) {
         stage->expected = n;
         stage->n_heard = 0;
         memset(stage->heard, 0, sizeof(stage->heard));
-        assert_int_equal(loop_add_fd(stage->loop, &stage->peer_source, stage->peer, EPOLLIN, on_peer, stage), 0);
+        assert_int_equal(loop_add_fd(stage->loop, &stage->peer_source, stage->peer, EPOLLIN, on_peer, stage),
+                         0);
         run(stage);
         stage->peer_source = source_free(stage->peer_source);
         return stage->heard;
@@ -170,10 +173,13 @@ static void test_calls(void **state) {
         /* Answers in any order, an event and answers to nobody among them. */
         stage.replies_awaited = 3;
         say(&stage, "{\"return\":{\"n\":2},\"id\":2}\r\n{\"return\":{},\"id\":77}\r\n{\"return\":{}}\r\n"
-                    "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"},\"id\":3}\r\n{\"return\":[],\"id\":1}\r\n");
+                    "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"},\"id\":3}\r\n{\"return\":[],"
+                    "\"id\":1}\r\n");
         run(&stage);
-        assert_string_equal(stage.replies, "0:{\"n\":2} -121:{\"class\":\"GenericError\",\"desc\":\"no\"} 0:[] ");
-        say(&stage, "{\"event\":\"SHUTDOWN\",\"data\":{\"guest\":true,\"reason\":\"guest-shutdown\"},\"timestamp\":{}}\r\n");
+        assert_string_equal(stage.replies,
+                            "0:{\"n\":2} -121:{\"class\":\"GenericError\",\"desc\":\"no\"} 0:[] ");
+        say(&stage, "{\"event\":\"SHUTDOWN\",\"data\":{\"guest\":true,\"reason\":\"guest-shutdown\"},"
+                    "\"timestamp\":{}}\r\n");
         run(&stage);
         assert_string_equal(stage.events, "SHUTDOWN:guest-shutdown ");
         assert_int_equal(stage.n_life, 1 + 1 + 5 + 1);
@@ -249,7 +255,8 @@ static void test_drain(void **state) {
 }
 
 static void test_nonsense(void **state) {
-        static const char *const openings[] = { "hello\n", "[]\n", "{\"return\":{}}\n", "{\"event\":\"A\"}\n" };
+        static const char *const openings[] = { "hello\n", "[]\n", "{\"return\":{}}\n",
+                                                "{\"event\":\"A\"}\n" };
         struct stage stage;
 
         for (size_t i = 0; i < ARRAY_SIZE(openings); i++) {
@@ -290,7 +297,8 @@ static void test_long_line(void **state) {
 }
 
 static void test_byte_by_byte(void **state) {
-        static const char text[] = GREETING "{\"return\":{},\"id\":0}\r\n{\"event\":\"A\",\"data\":{\"reason\":\"x\"}}\r\n";
+        static const char text[] = GREETING
+                "{\"return\":{},\"id\":0}\r\n{\"event\":\"A\",\"data\":{\"reason\":\"x\"}}\r\n";
         struct stage stage;
 
         setup(&stage);
@@ -323,7 +331,10 @@ static void test_deaf_peer(void **state) {
                 assert_true(n < 100000);
                 stage.n_replies = 0;
                 stage.replies[0] = '\0';
-                r = qmp_call(stage.qmp, "a", json_pack("{s:s+}", "x", stage.heard, "0123456789012345678901234567890123456789"), 1, on_reply, &stage);
+                r = qmp_call(
+                        stage.qmp, "a",
+                        json_pack("{s:s+}", "x", stage.heard, "0123456789012345678901234567890123456789"), 1,
+                        on_reply, &stage);
                 if (r == 0)
                         run(&stage); /* until its deadline */
         }
@@ -364,7 +375,8 @@ static void test_free_within(void **state) {
         teardown(&stage);
 }
 
-HARNESS_MAIN(cmocka_unit_test(test_calls), cmocka_unit_test(test_early_calls), cmocka_unit_test(test_deadline),
-             cmocka_unit_test(test_disconnect), cmocka_unit_test(test_drain), cmocka_unit_test(test_nonsense),
-             cmocka_unit_test(test_long_line), cmocka_unit_test(test_byte_by_byte), cmocka_unit_test(test_deaf_peer),
+HARNESS_MAIN(cmocka_unit_test(test_calls), cmocka_unit_test(test_early_calls),
+             cmocka_unit_test(test_deadline), cmocka_unit_test(test_disconnect), cmocka_unit_test(test_drain),
+             cmocka_unit_test(test_nonsense), cmocka_unit_test(test_long_line),
+             cmocka_unit_test(test_byte_by_byte), cmocka_unit_test(test_deaf_peer),
              cmocka_unit_test(test_free_within))
