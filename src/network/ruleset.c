@@ -15,6 +15,13 @@
 #include "base/memory.h"
 #include "base/text.h"
 
+/* Protocols by number (IANA's registry): nft takes their names from /etc/protocols, which a small machine lacks. */
+#define ICMP "1"
+#define IGMP "2"
+#define TCP "6"
+#define UDP "17"
+#define ICMPV6 "58"
+
 /* Prints a transaction; `nft` is there to ask what stands now. */
 typedef void (*print_fn)(FILE *f, struct nft_ctx *nft, const void *data);
 
@@ -161,7 +168,7 @@ static void print_port4(FILE *f, const struct ruleset_port *port) {
         fprintf(f, "add rule bridge berth %s_4 ip saddr %s udp dport 67 @th,288,48 %s accept\n", p, own, mac);
         fprintf(f, "add rule bridge berth %s_4 udp dport 67 counter drop\n", p);
         fprintf(f, "add rule bridge berth %s_4 ip saddr %s accept\n", p, own);
-        fprintf(f, "add rule bridge berth %s_4 ip saddr 0.0.0.0 ip protocol igmp accept\n", p);
+        fprintf(f, "add rule bridge berth %s_4 ip saddr 0.0.0.0 ip protocol " IGMP " accept\n", p);
         fprintf(f, "add rule bridge berth %s_4 counter drop\n", p);
 }
 
@@ -222,7 +229,7 @@ static void print_port6(FILE *f, const struct configuration *c, const struct rul
                 "mld2-listener-report, mld-listener-done } accept\n",
                 p);
         fprintf(f, "add rule bridge berth %s_6 ip6 saddr :: icmpv6 type != nd-neighbor-solicit counter drop\n", p);
-        fprintf(f, "add rule bridge berth %s_6 ip6 saddr :: meta l4proto != ipv6-icmp counter drop\n", p);
+        fprintf(f, "add rule bridge berth %s_6 ip6 saddr :: meta l4proto != " ICMPV6 " counter drop\n", p);
         print_whose6(f, p, "_6", "ip6 saddr ::", "@th,64,128", "accept");
         fprintf(f, "add rule bridge berth %s_6 ip6 saddr :: @th,64,128 @taken6 counter drop\n", p);
         fprintf(f, "add rule bridge berth %s_6 ip6 saddr :: @th,64,64 ", p);
@@ -303,12 +310,12 @@ static void print_input(FILE *f, const struct configuration *c) {
         /* A frame to one of 802.1D's groups comes up on the port itself, past the guard. */
         fprintf(f, "iifname != { lo, " RULESET_BRIDGE ", " RULESET_UPLINK " } drop\n");
         fprintf(f, "iifname lo accept\nct state established,related accept\n");
-        fprintf(f, "meta l4proto { icmp, ipv6-icmp } accept\n");
+        fprintf(f, "meta l4proto { " ICMP ", " ICMPV6 " } accept\n");
         if (c->dns)
-                fprintf(f, "iifname " RULESET_BRIDGE " meta l4proto { tcp, udp } th dport 53 accept\n");
+                fprintf(f, "iifname " RULESET_BRIDGE " meta l4proto { " TCP ", " UDP " } th dport 53 accept\n");
         if (c->dhcp)
                 fprintf(f, "iifname " RULESET_BRIDGE " udp dport { 67, 547 } accept\n");
-        fprintf(f, "iifname " RULESET_BRIDGE " meta l4proto tcp reject with tcp reset\n");
+        fprintf(f, "iifname " RULESET_BRIDGE " meta l4proto " TCP " reject with tcp reset\n");
         fprintf(f, "iifname " RULESET_BRIDGE " reject\n}\n");
 }
 
@@ -320,12 +327,12 @@ static void print_gateway(FILE *f, const struct configuration *c, const struct r
         fprintf(f, "chain prerouting { type nat hook prerouting priority dstnat; policy accept;\n");
         if (uplink->host4)
                 fprintf(f,
-                        "iifname " RULESET_BRIDGE " ip daddr %s meta l4proto { tcp, udp } th dport != { 53, 67 } "
+                        "iifname " RULESET_BRIDGE " ip daddr %s meta l4proto { " TCP ", " UDP " } th dport != { 53, 67 } "
                         "dnat ip to %s\n",
                         ipv4_format(c->gateway, gateway), ipv4_format(uplink->host4, host));
         if (c->ipv6 && !IN6_IS_ADDR_UNSPECIFIED(&uplink->host6))
                 fprintf(f,
-                        "iifname " RULESET_BRIDGE " ip6 daddr %s meta l4proto { tcp, udp } th dport != { 53, 547 } "
+                        "iifname " RULESET_BRIDGE " ip6 daddr %s meta l4proto { " TCP ", " UDP " } th dport != { 53, 547 } "
                         "dnat ip6 to %s\n",
                         ipv6_format(&address6, gateway6), ipv6_format(&uplink->host6, host6));
         fprintf(f, "}\n");
@@ -347,8 +354,8 @@ static void print_forward(FILE *f, const struct configuration *c, const struct r
         if (c->mode == NETWORK_SHARED) {
                 /* A resolver of the host's is not the guests'; link-local addresses are services of the host's own
                  * link, cloud metadata among them. */
-                fprintf(f, "ip daddr @host4 meta l4proto { tcp, udp } th dport 53 goto refuse\n");
-                fprintf(f, "ip6 daddr @host6 meta l4proto { tcp, udp } th dport 53 goto refuse\n");
+                fprintf(f, "ip daddr @host4 meta l4proto { " TCP ", " UDP " } th dport 53 goto refuse\n");
+                fprintf(f, "ip6 daddr @host6 meta l4proto { " TCP ", " UDP " } th dport 53 goto refuse\n");
                 fprintf(f, "ip daddr @others4 goto refuse\nip6 daddr @others6 goto refuse\n");
                 fprintf(f, "ip daddr { 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/4 } goto refuse\n");
                 fprintf(f, "ip6 daddr { fe80::/10, ff00::/8 } goto refuse\n");
@@ -530,7 +537,7 @@ static void print_host(FILE *f, const struct host_text *t) {
         fprintf(f, "iifname %s ip saddr != { %s/%d, 169.254.64.2 } drop\n", d, subnet, length);
         fprintf(f, "iifname %s ip6 saddr != { %s/%d, fe80::/10, :: } drop\n", d,
                 c->ipv6 ? ipv6_format(&c->prefix, prefix) : "::1", c->ipv6 ? 64 : 128);
-        fprintf(f, "iifname %s meta l4proto { tcp, udp } th dport 53 reject\n}\n", d);
+        fprintf(f, "iifname %s meta l4proto { " TCP ", " UDP " } th dport 53 reject\n}\n", d);
         fprintf(f, "chain postrouting { type nat hook postrouting priority srcnat; policy accept;\n");
         if (c->nat44)
                 fprintf(f, "oifname != \"berth*\" ip saddr %s/%d masquerade\n", subnet, length);
