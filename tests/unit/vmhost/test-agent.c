@@ -13,7 +13,7 @@
 #include "harness.h"
 #include "vmhost/agent.h"
 
-enum manner { OBEYS, REFUSES, IS_DUMB, HANGS_UP, ANSWERS_ANOTHER, IS_LATE_FOR_ANOTHER };
+enum manner { OBEYS, REFUSES, IS_DUMB, HANGS_UP, ANSWERS_ANOTHER, DROPS_THE_DELIMITER, IS_LATE_FOR_ANOTHER };
 
 struct stage {
         char *directory;
@@ -51,7 +51,7 @@ static void answer_sync(struct stage *stage, long long id) {
         /* What another client left unread comes first, and looks like ours but for the delimiter. */
         if (stage->manner == IS_LATE_FOR_ANOTHER)
                 say(stage, "{\"error\":{\"class\":\"x\"}}\nhalf a li");
-        say(stage, line);
+        say(stage, stage->manner == DROPS_THE_DELIMITER ? line + 1 : line);
 }
 
 static int on_talk(struct source *source, int fd, uint32_t events, void *data) {
@@ -124,6 +124,7 @@ static void test_manners(void **state) {
                 { HANGS_UP, -ECONNRESET, false },
                 { IS_DUMB, -ETIMEDOUT, false },
                 { ANSWERS_ANOTHER, -ETIMEDOUT, false },
+                { DROPS_THE_DELIMITER, -ETIMEDOUT, false },
         };
         struct stage stage;
 

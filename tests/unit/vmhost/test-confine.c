@@ -222,14 +222,16 @@ static void test_spawn(void **state) {
         signal(SIGPIPE, SIG_IGN);
         _cleanup_free_ char *script = text_format(
                 "echo x >&%d; [ -e /proc/$$/fd/%d ] || echo closed; umask; "
-                "grep -E 'SigBlk|SigIgn' /proc/self/status | cut -f2; "
+                /* The standard signals, 1 to 31: some of the others are the C library's own affair. */
+                "for m in $(grep -E 'SigBlk|SigIgn' /proc/self/status | cut -f2); do "
+                "echo $((0x$m & 0x7fffffff)); done; "
                 "read x || echo end; [ $$ = $(cut -d' ' -f6 /proc/$$/stat) ] "
                 "&& echo session",
                 pipes[1], pipes[0]);
         _cleanup_free_ char *output = shell(world, script, &pipes[1], 1, false);
         sigprocmask(SIG_SETMASK, &before, NULL);
         signal(SIGPIPE, SIG_DFL);
-        assert_string_equal(output, "closed\n0077\n0000000000000000\n0000000000000000\nend\nsession\n");
+        assert_string_equal(output, "closed\n0077\n0\n0\nend\nsession\n");
         char byte;
         assert_int_equal(read(pipes[0], &byte, 1), 1);
         assert_true(fcntl(pipes[1], F_GETFD) & FD_CLOEXEC);

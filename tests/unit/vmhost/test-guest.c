@@ -309,6 +309,10 @@ static void test_full_disk(void **state) {
         /* An error that is reported to the guest is its own affair. */
         say(&stage, "{\"event\":\"BLOCK_IO_ERROR\",\"data\":{\"action\":\"report\",\"nospace\":true}}\n");
         await(&stage, "io-error[event]");
+        stage.run_state = "io-error";
+        stage.disks = "[{\"device\":\"a\",\"io-status\":\"failed\"}]";
+        say(&stage, "{\"event\":\"STOP\"}\n");
+        await(&stage, "io-error[a disk failed");
 
         /* Another error is not waited for. */
         stage.run_state = "io-error";

@@ -226,14 +226,13 @@ static void test_what_is_stale(void **state) {
         snprintf(own, sizeof(own), "%d", (int)getpid());
         write_file(&vm, "vmhost.pid", own);
         assert_int_equal(start_fake(&vm, "prompt"), 0);
-        assert_true(pid_of(&vm) != getpid());
+        pid_t pid = pid_of(&vm);
+        assert_true(pid != getpid());
         free(ask(&vm, "{\"method\":\"stop\"}"));
+        end_by(pid, 0);
 
         /* Somebody who listens without the lock, as other programs do, is left alone. */
         char *path = text_format("%s/vmhost.sock", vm.directory);
-        while (has_file(&vm, "vmhost.sock")) {
-                /* until the one from above is gone */
-        }
         int fd = fd_listen_unix(path, 0600);
         assert_true(fd >= 0);
         assert_int_equal(start_fake(&vm, "prompt"), 1);
@@ -365,6 +364,13 @@ static void test_qemu_killed(void **state) {
         json_t *signal = read_state(&vm, "last_end", "signal");
         assert_int_equal(json_integer_value(signal), SIGKILL);
         json_decref(signal);
+
+        /* One that is asked to end has the time to say so, and its last word counts. */
+        assert_int_equal(start_qemu(&vm), 0);
+        pid = pid_of(&vm);
+        end_by(qemu_of(&vm), SIGTERM);
+        end_by(pid, 0);
+        assert_ended(&vm, "host", "none");
         teardown(&vm);
 }
 
@@ -408,7 +414,29 @@ static void test_qemu_adopted(void **state) {
         teardown(&vm);
 }
 
+/* The one that no record tells of: not adopted, for nothing proves it; and nothing is started beside it. */
+static void test_qemu_without_a_record(void **state) {
+        struct vm vm;
+
+        need_qemu();
+        setup(&vm);
+        configure(&vm, "");
+        assert_int_equal(start_qemu(&vm), 0);
+        pid_t qemu = qemu_of(&vm);
+        end_by(pid_of(&vm), SIGKILL);
+        write_file(&vm, "state.json", "{}");
+        assert_int_equal(start_qemu(&vm), 1);
+        assert_non_null(strstr(vm.output, "a QEMU that no record tells of"));
+        end_by(qemu, SIGKILL);
+        assert_int_equal(start_qemu(&vm), 0);
+        pid_t pid = pid_of(&vm);
+        free(ask(&vm, "{\"method\":\"force_stop\"}"));
+        end_by(pid, 0);
+        teardown(&vm);
+}
+
 HARNESS_MAIN(cmocka_unit_test(test_usage), cmocka_unit_test(test_detached),
              cmocka_unit_test(test_what_is_stale), cmocka_unit_test(test_start_that_fails),
              cmocka_unit_test(test_qemu_that_fails), cmocka_unit_test(test_qemu_stopped),
-             cmocka_unit_test(test_qemu_killed), cmocka_unit_test(test_qemu_adopted))
+             cmocka_unit_test(test_qemu_killed), cmocka_unit_test(test_qemu_adopted),
+             cmocka_unit_test(test_qemu_without_a_record))
