@@ -87,6 +87,8 @@ static void on_finished(void *data) {
         struct program *program = data;
 
         program->failed = supervisor_get_controller(program->supervisor)->phase == PHASE_FAILED;
+        /* Whoever is told that the start failed finds nothing half made. */
+        claim_withdraw(&program->claim);
         if (program->failed)
                 detach_tell(&program->ready_fd, supervisor_end_reason(program->supervisor));
         else
@@ -297,6 +299,7 @@ int main(int argc, char **argv) {
                         fprintf(stderr, "vmhost: %s\n", error_text(&error, r));
                 else
                         log_error("%s", error_text(&error, r));
+                claim_withdraw(&program.claim);
                 detach_tell(&program.ready_fd, error_text(&error, r));
                 return r == -EALREADY ? EXIT_ANOTHER_RUNS : EXIT_FAILURE;
         }
