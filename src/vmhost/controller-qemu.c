@@ -21,7 +21,7 @@
 #include "vmhost/qemu.h"
 #include "vmhost/session.h"
 
-#define TAIL_LINES 20 /* of the console, for the record of the end */
+#define TAIL_LINES 50 /* of the console, for the record of the end: a panic of Linux and what led to it */
 #define CONSOLE_LOG_DEFAULT (8ULL << 20) /* bytes, without a configuration */
 #define AGENT_PATIENCE 2000000U /* microseconds; the stop's plan may be shorter */
 

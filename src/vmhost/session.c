@@ -31,6 +31,8 @@ struct link {
 
 struct session {
         struct berth *berth;
+        int broker_number; /* of the connection to the broker, in QEMU */
+        struct loop *loop; /* while it is watched */
         struct source *broker;
         struct link links[CONFIGURATION_NETWORKS_MAX];
         size_t n_links;
@@ -226,6 +228,7 @@ int session_open(struct session **ret, const struct configuration *c, const char
                 if (r < 0)
                         return r;
         }
+        session->broker_number = berth_get_fd(session->berth);
         *ret = steal_ptr(session);
         return 0;
 }
@@ -275,8 +278,10 @@ int session_adopt(struct session **ret, const json_t *facts, int pidfd, struct e
                 link->handle = take_fd(pidfd, json_object_get(object, "handle_fd"));
         }
         int broker = take_fd(pidfd, json_object_get(facts, "broker_fd"));
-        if (broker >= 0)
+        if (broker >= 0) {
                 r = berth_connect_fd(session->berth, broker);
+                session->broker_number = (int)json_integer_value(json_object_get(facts, "broker_fd"));
+        }
         /* Without handles the networks run on all the same; a further run of QEMU acquires them anew. */
         if (session->n_links > 0 && (r < 0 || session->links[0].handle < 0))
                 log_info("QEMU's hold on its networks cannot be shared: %s",
@@ -417,6 +422,7 @@ int session_fds(const struct session *session, int **ret_fds, size_t *ret_n) {
 }
 
 void session_handed_over(struct session *session) {
+        session->broker_number = berth_get_fd(session->berth);
         for (size_t i = 0; i < session->n_links; i++)
                 for (unsigned queue = 0; queue < session->links[i].view.queues; queue++)
                         if (session->links[i].view.taps[queue] >= 0) {
@@ -427,30 +433,49 @@ void session_handed_over(struct session *session) {
 
 json_t *session_describe(const struct session *session) {
         json_t *networks = json_array();
+        int broker = berth_get_fd(session->berth) >= 0 ? session->broker_number : -1;
 
         for (size_t i = 0; i < session->n_links; i++)
                 if (json_array_append(networks, session->links[i].facts) < 0) {
                         json_decref(networks);
                         return NULL;
                 }
-        return json_pack("{si si so sO}", "ssh_port", (int)session->ssh_port, "broker_fd",
-                         berth_get_fd(session->berth), "networks", networks, "forwards", session->forwards);
+        return json_pack("{si si so sO}", "ssh_port", (int)session->ssh_port, "broker_fd", broker,
+                         "networks", networks, "forwards", session->forwards);
 }
 
 /* ---- In the loop ---- */
+
+/*
+ * Dispatching closes a connection that has ended, and QEMU holds a copy of it: what the loop has registered
+ * would stay registered then, beyond its source (epoll(7)). So each handler takes its source away first, and
+ * makes another for what goes on.
+ */
+static int on_broker(struct source *source, int fd, uint32_t events, void *data);
+static int on_network(struct source *source, int fd, uint32_t events, void *data);
+
+static int watch_broker(struct session *session) {
+        return loop_add_fd(session->loop, &session->broker, berth_get_fd(session->berth), EPOLLIN, on_broker,
+                           session);
+}
 
 static int on_broker(struct source *source, int fd, uint32_t events, void *data) {
         struct session *session = data;
         const struct berth_event *event;
 
+        session->broker = source_free(session->broker);
         berth_dispatch(session->berth);
         while ((event = berth_pop_event(session->berth)))
-                if (event->type == BERTH_EVENT_DISCONNECTED) {
+                if (event->type == BERTH_EVENT_DISCONNECTED)
                         /* The handles hold the leases; the networks' processes carry the packets. */
                         log_info("the broker has gone (%s); the networks go on", event->message);
-                        session->broker = source_free(session->broker);
-                }
-        return 0;
+        return berth_get_fd(session->berth) >= 0 ? watch_broker(session) : 0;
+}
+
+/* Of an adopted handle only the end is of interest, which epoll reports unasked. */
+static int watch_network(struct link *link) {
+        return loop_add_fd(link->session->loop, &link->source, handle_of(link), link->network ? EPOLLIN : 0,
+                           on_network, link);
 }
 
 static int on_network(struct source *source, int fd, uint32_t events, void *data) {
@@ -458,16 +483,16 @@ static int on_network(struct source *source, int fd, uint32_t events, void *data
         const struct berth_event *event;
         const char *why = link->network ? NULL : "its handle was closed";
 
+        link->source = source_free(link->source);
         if (link->network) {
                 berth_network_dispatch(link->network);
                 while ((event = berth_network_pop_event(link->network)))
                         if (event->type == BERTH_EVENT_NETWORK_LOST)
                                 why = event->message;
         }
-        if (why) {
-                log_warning("the lease on the network %s has ended: %s", link->view.network, why);
-                link->source = source_free(link->source);
-        }
+        if (!why)
+                return watch_network(link);
+        log_warning("the lease on the network %s has ended: %s", link->view.network, why);
         return 0;
 }
 
@@ -475,17 +500,12 @@ int session_watch(struct session *session, struct loop *loop) {
         int r = 0;
 
         session_unwatch(session);
+        session->loop = loop;
         if (berth_get_fd(session->berth) >= 0)
-                r = loop_add_fd(loop, &session->broker, berth_get_fd(session->berth), EPOLLIN, on_broker,
-                                session);
-        for (size_t i = 0; i < session->n_links && r >= 0; i++) {
-                struct link *link = &session->links[i];
-
-                /* Of an adopted handle only the end is of interest, which epoll reports unasked. */
-                if (handle_of(link) >= 0)
-                        r = loop_add_fd(loop, &link->source, handle_of(link), link->network ? EPOLLIN : 0,
-                                        on_network, link);
-        }
+                r = watch_broker(session);
+        for (size_t i = 0; i < session->n_links && r >= 0; i++)
+                if (handle_of(&session->links[i]) >= 0)
+                        r = watch_network(&session->links[i]);
         return r;
 }
 

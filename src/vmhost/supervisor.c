@@ -12,7 +12,7 @@
 #include "vmhost/console.h"
 #include "vmhost/state.h"
 
-#define TAIL_LINES 20 /* of the console, in the record of an end that nobody saw */
+#define TAIL_LINES 50 /* of the console, in the record of an end that nobody saw */
 
 struct supervisor {
         struct loop *loop;

@@ -194,13 +194,29 @@ static void crowd(const char *path, unsigned number) {
         stay();
 }
 
+/* NUMBER connections, each with another beginning of a request of vmhost(8), which all stay. Those that get no further,
+ * as the other side closed them, have done what they can. */
+static void stall(const char *path, unsigned number) {
+        static const char *const beginnings[] = { "", " ", "{\"method\":\"sta", "{\"method\":\"wait\"}\n",
+                                                  "{\"method\":\"events\"}\n" };
+
+        for (unsigned i = 0; i < number; i++) {
+                const char *beginning = beginnings[i % ARRAY_SIZE(beginnings)];
+                int fd = connect_to(path);
+
+                if (send(fd, beginning, strlen(beginning), MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
+                        die("send");
+        }
+        stay();
+}
+
 int main(int argc, char **argv) {
         static const struct {
                 const char *name;
                 void (*fn)(const char *path, unsigned number);
         } kinds[] = {
                 { "half", half }, { "silent", silent }, { "endless", endless }, { "fds", fds },
-                { "deaf", deaf }, { "noise", noise },   { "crowd", crowd },
+                { "deaf", deaf }, { "noise", noise },   { "crowd", crowd },     { "stall", stall },
         };
 
         setvbuf(stdout, NULL, _IOLBF, 0);
@@ -209,6 +225,6 @@ int main(int argc, char **argv) {
                         kinds[i].fn(argv[2], argc > 3 ? (unsigned)atoi(argv[3]) : 0);
                         return 0;
                 }
-        fprintf(stderr, "Usage: berth-rude half|silent|endless|fds|deaf|noise|crowd SOCKET [NUMBER]\n");
+        fprintf(stderr, "Usage: berth-rude half|silent|endless|fds|deaf|noise|crowd|stall SOCKET [NUMBER]\n");
         return 2;
 }

@@ -69,6 +69,8 @@ end() { kill "-${2:-TERM}" "$(cat "/tmp/jobs/$1.pid")"; }
 # serve PORT TEXT: answers each TCP connection, IPv4 and IPv6, with TEXT; "{peer}" in it is the client's
 # address.
 serve() { in_background "serve.$1" listening probe serve "$1" "$2"; }
+# answer PORT TEXT: answers each datagram.
+answer() { in_background "answer.$1" listening probe answer "$1" "$2"; }
 # fetch HOST PORT [SECONDS]: prints what a server says.
 fetch() { probe fetch "$@"; }
 # resolve [-4|-6] NAME: its addresses.

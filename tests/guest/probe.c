@@ -17,6 +17,7 @@ static const struct {
         { "frame-send", "DEV HEX [COUNT]", frame_send_main },
         { "frame-listen", "DEV HEX SECONDS [COUNT]", frame_listen_main },
         { "serve", "PORT TEXT", serve_main },
+        { "answer", "PORT TEXT", answer_main },
         { "fetch", "HOST PORT [SECONDS]", fetch_main },
         { "stream-serve", "PORT", stream_serve_main },
         { "stream", "HOST PORT SECONDS [KIB_PER_SECOND]", stream_main },

@@ -10,6 +10,7 @@
 int frame_send_main(int argc, char **argv);
 int frame_listen_main(int argc, char **argv);
 int serve_main(int argc, char **argv);
+int answer_main(int argc, char **argv);
 int fetch_main(int argc, char **argv);
 int stream_serve_main(int argc, char **argv);
 int stream_main(int argc, char **argv);

@@ -7,12 +7,14 @@
 #   guest.bash   virtual machines
 #   ask.bash     requests over a socket
 #   berth.bash   the programs under test
+#   client.bash  clients of libberth
 #   packet.bash  packets to send
+#   vm.bash      VMs of `berth vm`
 #
 # BERTH_TESTS_STRICT=1 turns skips, for want of something that the machine lacks, into failures.
 
 harness_directory=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
-for harness_file in wait spawn world leaks guest ask berth client packet; do
+for harness_file in wait spawn world leaks guest ask berth client packet vm; do
         # shellcheck source=/dev/null
         source "$harness_directory/$harness_file.bash"
 done

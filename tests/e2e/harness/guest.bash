@@ -32,6 +32,18 @@ guest_accelerator_() {
         fi
 }
 
+# guest_words NAME: the command line of its kernel.
+guest_words() {
+        local words
+        # An emulated timer that is late, on a busy machine, is not a broken one: no_timer_check.
+        words="console=ttyS0 quiet panic=-1 cryptomgr.notests nokaslr noreplace-smp mitigations=off no_timer_check"
+        words+=" hostname=$1 ${GUEST_CMDLINE:-}"
+        [[ -z ${GUEST_ORDERS:-} ]] || words+=" orders=$(base64 -w 0 <<<"$GUEST_ORDERS")"
+        # COMMAND_LINE_SIZE of the kernel on x86: what is beyond it is cut off without a word.
+        [[ ${#words} -lt 2048 ]] || { echo "too long for a kernel command line: $words" >&2 && return 1; }
+        echo "$words"
+}
+
 # guest_start NAME [QEMU ARGUMENTS...]: returns at once. Fails when a guest of that name runs.
 guest_start() {
         local name=$1 directory accelerator words server=server=on,wait=off
@@ -44,12 +56,7 @@ guest_start() {
         # The VMM may run as another user.
         mkdir -p "$directory" && chmod 0777 "$directory"
 
-        # An emulated timer that is late, on a busy machine, is not a broken one: no_timer_check.
-        words="console=ttyS0 quiet panic=-1 cryptomgr.notests nokaslr noreplace-smp mitigations=off no_timer_check"
-        words+=" hostname=$name ${GUEST_CMDLINE:-}"
-        [[ -z ${GUEST_ORDERS:-} ]] || words+=" orders=$(base64 -w 0 <<<"$GUEST_ORDERS")"
-        # COMMAND_LINE_SIZE of the kernel on x86: what is beyond it is cut off without a word.
-        [[ ${#words} -lt 2048 ]] || { echo "too long for a kernel command line: $words" >&2 && return 1; }
+        words=$(guest_words "$name") || return
         read -ra accelerator < <(guest_accelerator_)
 
         spawn "guest-$name" "${GUEST_PREFIX[@]}" qemu-system-x86_64 -nodefaults -nographic -no-reboot \
