@@ -48,36 +48,38 @@ static int check_mode(const struct options *options, bool user, struct error *er
         return 0;
 }
 
+enum {
+        SYSTEM = 256, /* beyond all characters, which getopt_long(3) returns for short options */
+        USER,
+        SOCKET,
+        STATE,
+        DEFINITIONS,
+        IDLE,
+        NETWORK,
+        READY,
+        FOREGROUND,
+        DEBUG,
+        HELP,
+        VERSION
+};
+
+static const struct option table[] = {
+        { "system", no_argument, NULL, SYSTEM },
+        { "user", no_argument, NULL, USER },
+        { "socket", required_argument, NULL, SOCKET },
+        { "state", required_argument, NULL, STATE },
+        { "definitions", required_argument, NULL, DEFINITIONS },
+        { "idle-timeout", required_argument, NULL, IDLE },
+        { "network-program", required_argument, NULL, NETWORK },
+        { "ready-fd", required_argument, NULL, READY },
+        { "foreground", no_argument, NULL, FOREGROUND },
+        { "debug", no_argument, NULL, DEBUG },
+        { "help", no_argument, NULL, HELP },
+        { "version", no_argument, NULL, VERSION },
+        {},
+};
+
 int options_parse(int argc, char **argv, struct options *ret, struct error *error) {
-        enum {
-                SYSTEM = 256,
-                USER,
-                SOCKET,
-                STATE,
-                DEFINITIONS,
-                IDLE,
-                NETWORK,
-                READY,
-                FOREGROUND,
-                DEBUG,
-                HELP,
-                VERSION
-        };
-        static const struct option table[] = {
-                { "system", no_argument, NULL, SYSTEM },
-                { "user", no_argument, NULL, USER },
-                { "socket", required_argument, NULL, SOCKET },
-                { "state", required_argument, NULL, STATE },
-                { "definitions", required_argument, NULL, DEFINITIONS },
-                { "idle-timeout", required_argument, NULL, IDLE },
-                { "network-program", required_argument, NULL, NETWORK },
-                { "ready-fd", required_argument, NULL, READY },
-                { "foreground", no_argument, NULL, FOREGROUND },
-                { "debug", no_argument, NULL, DEBUG },
-                { "help", no_argument, NULL, HELP },
-                { "version", no_argument, NULL, VERSION },
-                {},
-        };
         struct options options = { .idle_timeout = OPTIONS_IDLE_TIMEOUT, .ready_fd = -1 };
         bool user = false;
         uint64_t number;
