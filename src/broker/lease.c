@@ -19,6 +19,7 @@ struct lease *lease_new(uint64_t id, struct network *network, struct user *user,
                 return NULL;
         list_init(&lease->by_network);
         list_init(&lease->by_client);
+        list_init(&lease->forwards);
         lease->id = id;
         lease->network = network;
         lease->user = user_ref(user);
@@ -38,11 +39,44 @@ static void drop_handle(struct lease *lease, size_t i) {
         user_discharge(lease->user, CHARGE_HANDLE);
 }
 
+static void forward_free(struct lease_forward *forward) {
+        list_unlink(&forward->link);
+        json_decref(forward->body);
+        fd_close(forward->socket);
+        free(forward);
+}
+
+int lease_add_forward(struct lease *lease, unsigned number, json_t *body, int consume_fd) {
+        struct lease_forward *forward = malloc(sizeof(*forward));
+
+        if (!forward) {
+                fd_close(consume_fd);
+                return -ENOMEM;
+        }
+        *forward = (struct lease_forward){
+                .number = number, .body = json_incref(body), .socket = consume_fd, .sent = true
+        };
+        list_append(&lease->forwards, &forward->link);
+        return 0;
+}
+
+void lease_remove_forward(struct lease *lease, unsigned number) {
+        list_for_each(struct lease_forward, forward, &lease->forwards, link)
+                if (forward->number == number)
+                        forward_free(forward);
+}
+
+void lease_remove_forwards(struct lease *lease) {
+        list_for_each(struct lease_forward, forward, &lease->forwards, link)
+                forward_free(forward);
+}
+
 struct lease *lease_free(struct lease *lease) {
         if (!lease)
                 return NULL;
         while (lease->n_handles > 0)
                 drop_handle(lease, lease->n_handles - 1);
+        lease_remove_forwards(lease);
         list_unlink(&lease->by_network);
         list_unlink(&lease->by_client);
         user_unref(lease->user);

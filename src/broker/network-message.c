@@ -165,8 +165,51 @@ static int on_lease_ended(struct network *network, struct wire_message *message,
 
         /* A handle that is still open crossed this message on its way: the lease has begun anew. */
         struct lease *lease = find_lease(network, id);
+        if (lease)
+                lease_remove_forwards(lease);
         if (lease && lease_sweep(lease) == 0)
                 lease_free(lease);
+        return 0;
+}
+
+/* A forward to keep for the process's replacement. Its lease may have been ended by a message on its way there. */
+static int on_forward(struct network *network, struct wire_message *message, struct error *error) {
+        uint64_t id = 0, number = 0;
+        const struct field fields[] = {
+                { "lease", FIELD_U64, true, &id, 0, INT64_MAX },
+                { "forward", FIELD_U64, true, &number, 1, INT32_MAX },
+        };
+
+        int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), true, error);
+        if (r < 0)
+                return r;
+        if (!network->facts || message->n_fds != 1)
+                return error_set(error, -EPROTO, "\"forward\" out of place");
+
+        struct lease *lease = find_lease(network, id);
+        if (!lease)
+                return 0;
+        r = lease_add_forward(lease, (unsigned)number, message->body, wire_message_take_fd(message, 0));
+        if (r < 0)
+                log_warning("network %s: a forward cannot be kept for the case that its process ends: out of memory",
+                            network->name);
+        return 0;
+}
+
+static int on_forward_ended(struct network *network, struct wire_message *message, struct error *error) {
+        uint64_t id = 0, number = 0;
+        const struct field fields[] = {
+                { "lease", FIELD_U64, true, &id, 0, INT64_MAX },
+                { "forward", FIELD_U64, true, &number, 1, INT32_MAX },
+        };
+
+        int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), true, error);
+        if (r < 0)
+                return r;
+
+        struct lease *lease = find_lease(network, id);
+        if (lease)
+                lease_remove_forward(lease, (unsigned)number);
         return 0;
 }
 
@@ -212,7 +255,7 @@ void network_message(void *data, struct wire_message *message) {
         } commands[] = {
                 { "ready", on_ready },     { "failed", on_failed },           { "lease", on_lease },
                 { "synced", on_synced },   { "lease_ended", on_lease_ended }, { "idle", on_idle },
-                { "listing", on_listing },
+                { "listing", on_listing }, { "forward", on_forward },         { "forward_ended", on_forward_ended },
         };
         struct network *network = data;
         const char *command = json_string_value(json_object_get(message->body, "command"));

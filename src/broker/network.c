@@ -112,13 +112,28 @@ static void send_end(struct network *network, uint64_t id) {
         worker_send(network->worker, body, NULL, 0);
 }
 
+/* The forwards that a new process does not know yet, as fast as it takes them. */
+static void send_forwards_of(struct network *network, struct lease *lease) {
+        list_for_each(struct lease_forward, forward, &lease->forwards, link) {
+                if (forward->sent)
+                        continue;
+                if (worker_is_congested(network->worker))
+                        return;
+                forward->sent = true;
+                worker_send(network->worker, forward->body, &forward->socket, 1);
+        }
+}
+
 /* Sends the handles that the process does not know yet, as fast as it takes them. */
 static void send_handles_of(struct network *network, struct lease *lease) {
         while (lease->n_sent < lease->n_handles && !worker_is_congested(network->worker))
                 send_handle(network, lease, lease->handles[lease->n_sent++]);
 }
 
-static void send_handles(struct network *network) {
+/* Forwards go before the first handle, for with that requests come, whose forwards are to get other numbers. */
+static void send_kept(struct network *network) {
+        list_for_each(struct lease, lease, &network->leases, by_network)
+                send_forwards_of(network, lease);
         list_for_each(struct lease, lease, &network->leases, by_network)
                 send_handles_of(network, lease);
 }
@@ -129,9 +144,12 @@ static void resend(struct network *network) {
         for (size_t i = 0; i < network->n_ended; i++)
                 send_end(network, network->ended[i]);
         network->n_ended = 0;
-        list_for_each(struct lease, lease, &network->leases, by_network)
+        list_for_each(struct lease, lease, &network->leases, by_network) {
                 lease->n_sent = 0;
-        send_handles(network);
+                list_for_each(struct lease_forward, forward, &lease->forwards, link)
+                        forward->sent = false;
+        }
+        send_kept(network);
 }
 
 /* --- The process --- */
@@ -191,7 +209,7 @@ static void on_worker_drained(void *data) {
 
         if (network->state != NETWORK_RUNNING)
                 return;
-        send_handles(network);
+        send_kept(network);
         if (network_can_lease(network))
                 tell(network, NETWORK_READY, 0, NULL);
 }

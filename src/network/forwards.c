@@ -21,7 +21,9 @@ struct forward {
         struct list entry;
         struct forwards *forwards;
         uint64_t lease;
+        uint32_t uid;
         unsigned number;
+        bool told; /* the broker knows it: it gave it, or was told */
         enum forward_protocol protocol;
         char name[64];
         uint16_t port;
@@ -233,42 +235,78 @@ static int check_socket(int fd, enum forward_protocol protocol, struct error *er
         return 0;
 }
 
-int forwards_add(struct forwards *forwards, uint64_t lease, enum forward_protocol protocol, const char *name,
-                 uint16_t port, int consume_socket, unsigned *ret_number, struct error *error) {
-        _cleanup_fd_ int fd = consume_socket;
+/* Those that a process before this one took were within the limits then. */
+static int check_limits(const struct forwards *forwards, const struct forward_request *request, struct error *error) {
+        unsigned n = 0;
 
-        int r = check_socket(fd, protocol, error);
-        if (r < 0)
-                return r;
+        if (request->number > 0)
+                return 0;
+        list_for_each(struct forward, forward, &((struct forwards *)forwards)->forwards, entry)
+                n += forward->uid == request->uid;
+        if (n >= FORWARDS_USER_MAX)
+                return error_set(error, -EDQUOT,
+                                 "uid %u has %u forwards on this network, which is the limit for one user", request->uid,
+                                 n);
         if (forwards->n >= FORWARDS_MAX)
                 return error_set(error, -EDQUOT, "the network has %u forwards, which is the limit", forwards->n);
+        return 0;
+}
+
+static int listen_on(struct forward *forward) {
+        int r = fd_set_nonblock(forward->socket, true);
+
+        return r < 0 ? r :
+                       loop_add_fd(forward->forwards->context.loop, &forward->source, forward->socket, EPOLLIN,
+                                   forward->protocol == FORWARD_TCP ? on_listener : on_datagram, forward);
+}
+
+int forwards_add(struct forwards *forwards, const struct forward_request *request, int consume_socket,
+                 unsigned *ret_number, struct error *error) {
+        _cleanup_fd_ int fd = consume_socket;
+
+        int r = check_socket(fd, request->protocol, error);
+        if (r >= 0)
+                r = check_limits(forwards, request, error);
+        if (r < 0)
+                return r;
 
         struct forward *forward = calloc(1, sizeof(*forward));
         if (!forward)
                 return -ENOMEM;
-        *forward = (struct forward){ .forwards = forwards, .lease = lease, .number = ++forwards->last,
-                                     .protocol = protocol, .port = port, .socket = steal_fd(&fd) };
-        strncpy(forward->name, name, sizeof(forward->name) - 1);
+        *forward = (struct forward){ .forwards = forwards,
+                                     .lease = request->lease,
+                                     .uid = request->uid,
+                                     .number = request->number > 0 ? request->number : forwards->last + 1,
+                                     .told = request->number > 0,
+                                     .protocol = request->protocol,
+                                     .port = request->port,
+                                     .socket = steal_fd(&fd) };
+        strncpy(forward->name, request->name, sizeof(forward->name) - 1);
         list_init(&forward->channels);
         list_append(&forwards->forwards, &forward->entry);
         forwards->n++;
+        if (forwards->last < forward->number)
+                forwards->last = forward->number;
 
-        r = fd_set_nonblock(forward->socket, true);
-        if (r >= 0)
-                r = loop_add_fd(forwards->context.loop, &forward->source, forward->socket, EPOLLIN,
-                                protocol == FORWARD_TCP ? on_listener : on_datagram, forward);
+        r = listen_on(forward);
         if (r < 0) {
                 forward_free(forward);
                 return error_errno(error, r, "listening for a forward");
         }
         *ret_number = forward->number;
+        if (!forward->told)
+                forwards->context.added(forwards->context.data);
         return 0;
 }
 
 int forwards_remove(struct forwards *forwards, uint64_t lease, unsigned number, struct error *error) {
         list_for_each(struct forward, forward, &forwards->forwards, entry)
                 if (forward->lease == lease && forward->number == number) {
+                        bool told = forward->told;
+
                         forward_free(forward);
+                        if (told)
+                                forwards->context.removed(forwards->context.data, lease, number);
                         return 0;
                 }
         return error_set(error, -ENOENT, "this lease has no forward %u", number);
@@ -278,6 +316,41 @@ void forwards_end_lease(struct forwards *forwards, uint64_t lease) {
         list_for_each(struct forward, forward, &forwards->forwards, entry)
                 if (forward->lease == lease)
                         forward_free(forward);
+}
+
+void forwards_end_strays(struct forwards *forwards, bool (*stands)(void *data, uint64_t lease), void *data) {
+        list_for_each(struct forward, forward, &forwards->forwards, entry)
+                if (!stands(data, forward->lease))
+                        forward_free(forward);
+}
+
+bool forwards_tell(struct forwards *forwards, forwards_fn fn, void *data) {
+        list_for_each(struct forward, forward, &forwards->forwards, entry) {
+                if (forward->told)
+                        continue;
+                const struct forward_request request = { forward->lease,    forward->uid,  forward->number,
+                                                         forward->protocol, forward->name, forward->port };
+                forward->told = true;
+                if (!fn(&request, forward->socket, data))
+                        return false;
+        }
+        return true;
+}
+
+void forwards_forget_broker(struct forwards *forwards) {
+        list_for_each(struct forward, forward, &forwards->forwards, entry)
+                forward->told = false;
+}
+
+const char *forward_protocol_name(enum forward_protocol protocol) {
+        return protocol == FORWARD_TCP ? "tcp" : "udp";
+}
+
+bool forward_protocol_parse(const char *name, enum forward_protocol *ret) {
+        if (!text_equal(name, "tcp") && !text_equal(name, "udp"))
+                return false;
+        *ret = text_equal(name, "tcp") ? FORWARD_TCP : FORWARD_UDP;
+        return true;
 }
 
 static json_t *describe(const struct forward *forward) {
@@ -297,7 +370,7 @@ static json_t *describe(const struct forward *forward) {
                 port = ntohs(v4->sin_port);
         }
         return json_pack("{si ss ss si ss si sI si}", "forward", (int)forward->number, "protocol",
-                         forward->protocol == FORWARD_TCP ? "tcp" : "udp", "listen_address", text, "listen_port",
+                         forward_protocol_name(forward->protocol), "listen_address", text, "listen_port",
                          (int)port, "name", forward->name, "port", (int)forward->port, "lease",
                          (json_int_t)forward->lease, "connections", (int)forward->n_channels);
 }

@@ -98,8 +98,11 @@ static void end(struct lease *lease) {
 void leases_end(struct leases *leases, uint64_t number) {
         struct lease *lease = find(leases, number);
 
+        /* The broker may have given the forwards of a lease that it ended before it gave that. */
         if (lease)
                 end(lease);
+        else
+                forwards_end_lease(leases->context.forwards, number);
 }
 
 /* A handle was closed, or its peer broke the rules. */
@@ -210,28 +213,29 @@ static int answer_network(struct handle *handle, struct wire_message *message) {
 }
 
 static int answer_forward(struct handle *handle, struct wire_message *message) {
-        const char *command, *protocol, *name;
+        struct forward_request request = { .lease = handle->lease->number, .uid = handle->lease->uid };
+        const char *command, *protocol;
         uint64_t port = 0;
         unsigned number = 0;
         const struct field fields[] = {
                 { "command", FIELD_STRING, true, &command, 0, 0 },
                 { "protocol", FIELD_STRING, true, &protocol, 0, 0 },
-                { "name", FIELD_STRING, true, &name, 0, 0 },
+                { "name", FIELD_STRING, true, &request.name, 0, 0 },
                 { "port", FIELD_U64, true, &port, 1, 65535 },
         };
         struct error error = ERROR_INIT;
 
         int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), false, &error);
-        if (r >= 0 && !text_equal(protocol, "tcp") && !text_equal(protocol, "udp"))
+        if (r >= 0 && !forward_protocol_parse(protocol, &request.protocol))
                 r = error_set(&error, -EINVAL, "\"protocol\" must be \"tcp\" or \"udp\"");
-        if (r >= 0 && !text_is_label(name))
-                r = error_set(&error, -EINVAL, "\"name\": \"%s\" is no name of a VM", name);
+        if (r >= 0 && !text_is_label(request.name))
+                r = error_set(&error, -EINVAL, "\"name\": \"%s\" is no name of a VM", request.name);
         if (r >= 0 && message->n_fds != 1)
                 r = error_set(&error, -EINVAL, "a forward comes with one file descriptor, its listening socket");
+        request.port = (uint16_t)port;
         if (r >= 0)
-                r = forwards_add(handle->lease->leases->context.forwards, handle->lease->number,
-                                 text_equal(protocol, "tcp") ? FORWARD_TCP : FORWARD_UDP, name, (uint16_t)port,
-                                 wire_message_take_fd(message, 0), &number, &error);
+                r = forwards_add(handle->lease->leases->context.forwards, &request, wire_message_take_fd(message, 0),
+                                 &number, &error);
         if (r < 0)
                 return answer_error(handle, code_of(r), error_text(&error, r));
         return answer_object(handle, json_pack("{si}", "forward", (int)number));
@@ -393,6 +397,10 @@ int leases_add(struct leases *leases, uint64_t number, uint32_t uid, uint32_t pi
         if (leases->n == 1)
                 leases->context.idle(leases->context.data, false);
         return 0;
+}
+
+bool leases_has(const struct leases *leases, uint64_t lease) {
+        return find(leases, lease) != NULL;
 }
 
 size_t leases_count(const struct leases *leases) {

@@ -37,6 +37,7 @@ int leases_add(struct leases *leases, uint64_t lease, uint32_t uid, uint32_t pid
 void leases_end(struct leases *leases, uint64_t lease);
 
 size_t leases_count(const struct leases *leases);
+bool leases_has(const struct leases *leases, uint64_t lease);
 
 /*
  * What the next broker is to be told: for each handle that it does not know yet, its facts and a borrowed socket, as

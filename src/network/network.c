@@ -196,14 +196,44 @@ static bool send_handle(uint64_t lease, uint32_t uid, uint32_t pid, const char *
         return !control_congested(network->control);
 }
 
-/* Goes on where it had to stop; the end is told once. */
-static void tell_leases(void *data) {
+static bool send_forward(const struct forward_request *forward, int socket, void *data) {
         struct network *network = data;
 
-        if (!network->telling || !leases_tell(network->leases, send_handle, network))
+        control_send(network->control,
+                     json_pack("{ss sI sI si ss ss si}", "command", "forward", "lease", (json_int_t)forward->lease, "uid",
+                               (json_int_t)forward->uid, "forward", (int)forward->number, "protocol",
+                               forward_protocol_name(forward->protocol), "name", forward->name, "port",
+                               (int)forward->port),
+                     &socket, 1);
+        return !control_congested(network->control);
+}
+
+/* Tells the broker of leases and forwards that it does not know. Goes on where it had to stop; the end is told once. */
+static void tell_broker(void *data) {
+        struct network *network = data;
+
+        if (!network->ready || !control_connected(network->control) ||
+            !leases_tell(network->leases, send_handle, network) ||
+            !forwards_tell(network->forwards, send_forward, network) || !network->telling)
                 return;
         network->telling = false;
         control_send(network->control, json_pack("{ss}", "command", "synced"), NULL, 0);
+}
+
+static void on_forward_added(void *data) {
+        struct network *network = data;
+
+        if (!control_congested(network->control))
+                tell_broker(network);
+}
+
+static void on_forward_removed(void *data, uint64_t lease, unsigned number) {
+        struct network *network = data;
+
+        control_send(network->control,
+                     json_pack("{ss sI si}", "command", "forward_ended", "lease", (json_int_t)lease, "forward",
+                               (int)number),
+                     NULL, 0);
 }
 
 static void check_ready(struct network *network) {
@@ -220,7 +250,7 @@ static void check_ready(struct network *network) {
         }
         log_info("ready");
         send_ready(network);
-        tell_leases(network);
+        tell_broker(network);
 }
 
 static void on_dnsmasq_changed(void *data) {
@@ -309,17 +339,25 @@ static void on_lease_ended(void *data, uint64_t lease) {
                      json_pack("{ss sI}", "command", "lease_ended", "lease", (json_int_t)lease), NULL, 0);
 }
 
+static bool lease_stands(void *data, uint64_t lease) {
+        struct network *network = data;
+
+        return leases_has(network->leases, lease);
+}
+
 /* Another broker: it learns what there is. One that comes before we are ready hears of it then. */
 static void on_broker_arrived(void *data) {
         struct network *network = data;
 
         network->leases_received = 0;
         leases_forget_broker(network->leases);
+        forwards_end_strays(network->forwards, lease_stands, network);
+        forwards_forget_broker(network->forwards);
         network->telling = true;
         if (!network->ready)
                 return;
         send_ready(network);
-        tell_leases(network);
+        tell_broker(network);
         /* What the former one may not have heard. */
         if (leases_count(network->leases) == 0)
                 source_arm(network->idle_timer, network->parts.configuration.idle_timeout);
@@ -342,7 +380,7 @@ static void send_listing(struct network *network, uint64_t serial) {
         }
         /* Some 150 interfaces fill a line. */
         if (json_dumpb(listing, NULL, 0, JSON_COMPACT) >= WIRE_LINE_MAX) {
-                _cleanup_free_ char *text = text_format("%zu interfaces are more than a message can list",
+                _cleanup_free_ char *text = text_format("%zu interfaces, and the forwards, are more than a message can list",
                                                         ports_count(network->ports));
                 json_object_del(listing, "interfaces");
                 json_object_del(listing, "forwards");
@@ -377,12 +415,50 @@ static int take_lease(struct network *network, struct wire_message *message) {
         return 0;
 }
 
+/* One that the process before this one had. */
+static int take_forward(struct network *network, struct wire_message *message) {
+        struct forward_request request = {};
+        uint64_t uid = 0, number = 0, port = 0;
+        const char *command, *protocol = NULL;
+        const struct field fields[] = {
+                { "command", FIELD_STRING, true, &command, 0, 0 },
+                { "lease", FIELD_U64, true, &request.lease, 0, INT64_MAX },
+                { "uid", FIELD_U64, true, &uid, 0, UINT32_MAX },
+                { "forward", FIELD_U64, true, &number, 1, INT32_MAX },
+                { "protocol", FIELD_STRING, true, &protocol, 0, 0 },
+                { "name", FIELD_STRING, true, &request.name, 0, 0 },
+                { "port", FIELD_U64, true, &port, 1, 65535 },
+        };
+        struct error error = ERROR_INIT;
+
+        int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), true, &error);
+        int fd = wire_message_take_fd(message, 0);
+        if (r < 0 || fd < 0 || !forward_protocol_parse(protocol, &request.protocol)) {
+                fd_close(fd);
+                log_error("the broker's forward is malformed: %s",
+                          r < 0  ? error.text :
+                          fd < 0 ? "no file descriptor" :
+                                   "its protocol is unknown");
+                return -EPROTO;
+        }
+        unsigned ignored;
+        request.uid = (uint32_t)uid;
+        request.number = (unsigned)number;
+        request.port = (uint16_t)port;
+        r = forwards_add(network->forwards, &request, fd, &ignored, &error);
+        if (r < 0)
+                log_error("%s", error_text(&error, r));
+        return 0;
+}
+
 static int on_broker_message(void *data, struct wire_message *message) {
         struct network *network = data;
         const char *command = json_string_value(json_object_get(message->body, "command"));
 
         if (text_equal(command, "lease"))
                 return take_lease(network, message);
+        if (text_equal(command, "forward"))
+                return take_forward(network, message);
         if (text_equal(command, "end")) {
                 leases_end(network->leases, (uint64_t)json_integer_value(json_object_get(message->body, "lease")));
                 return 0;
@@ -431,7 +507,8 @@ static int make_books(struct network *network, struct error *error) {
         int r = ports_new(&network->ports, &ports);
         if (r < 0)
                 return r;
-        const struct forwards_context forwards = { network->loop, find_vm, network };
+        const struct forwards_context forwards = { network->loop, find_vm, on_forward_added, on_forward_removed,
+                                                   network };
         r = forwards_new(&network->forwards, &forwards);
         if (r < 0)
                 return r;
@@ -501,7 +578,7 @@ static int make_control(struct network *network, struct error *error) {
                 .path = network->control_path,
                 .arrived = on_broker_arrived,
                 .message = on_broker_message,
-                .drained = tell_leases,
+                .drained = tell_broker,
                 .data = network,
         };
 

@@ -44,11 +44,23 @@ static uint32_t find_nobody(void *data, const char *name) {
         return 0;
 }
 
+static void on_forward_added(void *data) {
+        note(data, "forward, ");
+}
+
+static void on_forward_removed(void *data, uint64_t lease, unsigned number) {
+        char text[60];
+
+        snprintf(text, sizeof(text), "unforward %llu %u, ", (unsigned long long)lease, number);
+        note(data, text);
+}
+
 static void make(struct bench *bench, const char *changes) {
         world_make(&bench->world, changes);
         signal(SIGPIPE, SIG_IGN);
         assert_int_equal(loop_new(&bench->loop), 0);
-        const struct forwards_context forwards = { bench->loop, find_nobody, NULL };
+        const struct forwards_context forwards = { bench->loop, find_nobody, on_forward_added, on_forward_removed,
+                                                   bench };
         assert_int_equal(forwards_new(&bench->forwards, &forwards), 0);
         const struct leases_context context = {
                 .loop = bench->loop,
