@@ -286,3 +286,21 @@ int file_lock(const char *path, bool wait, struct error *error) {
                         return steal_fd(&fd);
         }
 }
+
+void file_last_line(int fd, char *buffer, size_t size) {
+        char text[4096 + 1];
+        off_t end = lseek(fd, 0, SEEK_END), start = end > 4096 ? end - 4096 : 0;
+        ssize_t n = end > 0 ? pread(fd, text, sizeof(text) - 1, start) : 0;
+
+        while (n > 0 && text[n - 1] == '\n')
+                n--;
+        text[n > 0 ? n : 0] = '\0';
+        char *line = strrchr(text, '\n');
+        line = line ? line + 1 : text;
+        size_t length = strnlen(line, size - 1);
+        memcpy(buffer, line, length);
+        buffer[length] = '\0';
+        for (char *c = buffer; *c; c++)
+                if ((unsigned char)*c < ' ' || *c == 0x7f)
+                        *c = ' ';
+}

@@ -27,3 +27,7 @@ int file_remove_tree(const char *path, struct error *error);
 /* An exclusive flock on the file, made if absent (0600, CLOEXEC), waiting when asked: its fd, -EWOULDBLOCK or
  * another -errno. Held until the fd, and every copy of it, is closed. */
 int file_lock(const char *path, bool wait, struct error *error);
+
+/* The last line in a file that is not empty, as far as `size` and 4 KiB allow, its control characters made blanks, for
+ * terminals and records: "" where there is none. */
+void file_last_line(int fd, char *buffer, size_t size);

@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/vm-channel.h"
-#include "cli/vm-file.h"
+#include "cli/vm-launch.h"
 #include "cli/vm-request.h"
 #include "cli/vm-survey.h"
 #include "cli/vm-view.h"
@@ -43,6 +43,8 @@ static void print_processes(const json_t *facts) {
                 print_line("vmhost", "%" PRId64, view_integer(facts, "vmhost_pid"));
         if (view_string(facts, "confinement")[0])
                 print_line("confined by", "%s", view_string(facts, "confinement"));
+        if (view_string(facts, "scope")[0])
+                print_line("limited by", "%s", view_string(facts, "scope"));
 }
 
 static void print_networks(const json_t *facts) {
@@ -143,17 +145,22 @@ static void print_facts(const json_t *facts) {
         print_line("directory", "%s", view_string(facts, "directory"));
 }
 
-static int print_configuration(const json_t *configuration) {
-        _cleanup_free_ char *text = json_dumps(configuration, JSON_INDENT(2));
+/* That which runs, or would. */
+static int print_configuration(const json_t *facts) {
+        const json_t *configuration = json_object_get(facts, "configuration");
+        _cleanup_free_ char *text = configuration ? json_dumps(configuration, JSON_INDENT(2)) : NULL;
 
-        if (!text)
+        if (configuration && !text)
                 return -ENOMEM;
-        printf("%-*s%s\n", LABEL_WIDTH, "configuration", text);
+        if (text)
+                printf("%-*s%s\n", LABEL_WIDTH, "configuration", text);
+        if (json_is_true(json_object_get(facts, "configuration_changed")))
+                print_line("", "its file has changed since, which counts from the next start on");
         return 0;
 }
 
 static int run_vm_show(struct session *session, const struct arguments *arguments) {
-        json_auto_t *facts = NULL, *file = NULL, *configuration = NULL;
+        json_auto_t *facts = NULL, *configuration = NULL;
         _cleanup_(vm_deinit) struct vm vm = { 0 };
         struct error problem = ERROR_INIT;
         int r, configured;
@@ -164,19 +171,18 @@ static int run_vm_show(struct session *session, const struct arguments *argument
         if (r < 0)
                 return r;
         /* A file that is wrong does not hide how the VM is. */
-        configured = vm_file_load(&vm, &file, &problem);
-        configuration = configured == 0 ? vm_file_complete(&vm, file) : NULL;
-        if (configured == 0 && !configuration)
-                return error_set(&session->error, -ENOMEM, "out of memory");
-        if (configured == 0)
-                json_object_set(facts, "configuration", configuration);
-        else
+        configured = vm_configured(&vm, &configuration, &problem);
+        if (configured < 0)
                 json_object_set_new(facts, "configuration_error", json_string(problem.text));
+        else if (!json_object_get(facts, "configuration"))
+                json_object_set(facts, "configuration", configuration);
+        else if (!json_equal(json_object_get(facts, "configuration"), configuration))
+                json_object_set_new(facts, "configuration_changed", json_true());
         if (arguments_has(arguments, "json")) {
                 r = view_print_json(facts);
         } else {
                 print_facts(facts);
-                r = configured == 0 ? print_configuration(configuration) : 0;
+                r = print_configuration(facts);
         }
         if (r < 0)
                 return error_set(&session->error, r, "out of memory");

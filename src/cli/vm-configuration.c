@@ -267,6 +267,17 @@ static int read_no_confine(struct reader *reader, const char *value, struct erro
         return set(reader, "confine", json_false(), error);
 }
 
+static int read_memory_limit(struct reader *reader, const char *value, struct error *error) {
+        uint64_t mib;
+        int r = vm_value_memory(value, &mib, error);
+
+        return r < 0 ? r : set(reader, "memory_limit_mib", json_integer((json_int_t)mib), error);
+}
+
+static int read_cpu_limit(struct reader *reader, const char *value, struct error *error) {
+        return set_number(reader, "cpu_limit_percent", value, 1, CPUS_MAX * 100, error);
+}
+
 const struct option_spec vm_configuration_options[] = {
         { "image", "FILE",
           "The disk to start from. It is only read; the VM's own disk\n"
@@ -308,6 +319,10 @@ const struct option_spec vm_configuration_options[] = {
         { "restart", "POLICY", "no, on-failure or always." },
         { "stop-timeout", "SECONDS", "How long a stop may take; 30 without it." },
         { "no-confine", NULL, "Let QEMU do what its user may do." },
+        { "memory-limit", "SIZE",
+          "What QEMU may use in all, such as 3G: the VM's memory and\n"
+          "QEMU's own. Beyond it the kernel ends it. Takes systemd." },
+        { "cpu-limit", "PERCENT", "Of one processor: 150 is one and a half. Takes systemd." },
 };
 
 /* In the order of the options above. */
@@ -316,7 +331,8 @@ static int (*const readers[])(struct reader *reader, const char *value, struct e
         read_network,      read_no_network,   read_ssh_key,      read_ssh_user,    read_ssh_port,
         read_no_ssh,       read_hostname,     read_user_data,    read_kernel,      read_initrd,
         read_command_line, read_machine,      read_firmware,     read_accelerator, read_forward,
-        read_share,        read_restart,      read_stop_timeout, read_no_confine,
+        read_share,        read_restart,      read_stop_timeout, read_no_confine,  read_memory_limit,
+        read_cpu_limit,
 };
 _Static_assert(ARRAY_SIZE(readers) == VM_CONFIGURATION_N_OPTIONS, "one for each option");
 
@@ -430,6 +446,8 @@ static int sort(struct reader *reader, struct error *error) {
                 "restart",
                 "stop_timeout_seconds",
                 "confine",
+                "memory_limit_mib",
+                "cpu_limit_percent",
         };
         json_t *file = reader->configuration->file, *sorted = json_object();
 

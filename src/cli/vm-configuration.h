@@ -17,7 +17,7 @@ struct vm_configuration {
 };
 
 /* The options of all commands that make a VM. */
-#define VM_CONFIGURATION_N_OPTIONS 24
+#define VM_CONFIGURATION_N_OPTIONS 26
 extern const struct option_spec vm_configuration_options[VM_CONFIGURATION_N_OPTIONS];
 
 /* Reads those options (others are passed over) and checks them, alone and together. 0

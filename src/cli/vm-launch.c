@@ -29,27 +29,32 @@ static char *find_vmhost(void) {
         return found ? found : process_find_program("vmhost", NULL);
 }
 
+static int not_installed(struct error *error) {
+        return error_set(error, -ENOENT,
+                         "vmhost, which runs VMs, is not installed\n"
+                         "it belongs beside berth, or in " BERTH_BINDIR "; BERTH_VMHOST names another");
+}
+
+/* It says who speaks; here that is clear. */
+static const char *without_speaker(const char *reason) {
+        return text_starts_with(reason, "vmhost: ") ? reason + strlen("vmhost: ") : reason;
+}
+
 int vm_launch(struct session *session, const struct vm *vm, struct program *ret) {
         _cleanup_free_ char *vmhost = find_vmhost();
         const char *argv[] = { vmhost, "--name",       vm->name,   "--backend",
                                "qemu", "--config-dir", vm->config, NULL };
 
         if (!vmhost)
-                return error_set(&session->error, -ENOENT,
-                                 "vmhost, which runs VMs, is not installed\n"
-                                 "it belongs beside berth, or in " BERTH_BINDIR
-                                 "; BERTH_VMHOST names another");
+                return not_installed(&session->error);
         return program_start(ret, argv, &session->error);
 }
 
 int vm_launch_finish(struct session *session, const struct vm *vm, struct program *program) {
         int status = program_wait(program);
         _cleanup_free_ char *line = program_reason(program);
-        const char *reason = line ? line : "";
+        const char *reason = without_speaker(line ? line : "");
 
-        /* It says who speaks; here that is clear. */
-        if (text_starts_with(reason, "vmhost: "))
-                reason += strlen("vmhost: ");
         if (status < 0)
                 return error_errno(&session->error, status, "cannot wait for vmhost");
         if (status == 0)
@@ -73,4 +78,28 @@ int vm_adopt(struct session *session, const struct vm *vm) {
                 return 0;
         r = vm_launch(session, vm, &program);
         return r < 0 ? r : vm_launch_finish(session, vm, &program);
+}
+
+int vm_configured(const struct vm *vm, json_t **ret, struct error *error) {
+        _cleanup_(program_deinit) struct program program = PROGRAM_INIT;
+        _cleanup_free_ char *vmhost = find_vmhost(), *output = NULL, *reason = NULL;
+        const char *argv[] = { vmhost, "--check",      "--name",   vm->name, "--backend",
+                               "qemu", "--config-dir", vm->config, NULL };
+
+        if (!vmhost)
+                return not_installed(error);
+        int r = program_start(&program, argv, error);
+        if (r == 0)
+                r = program_wait(&program);
+        if (r < 0)
+                return r;
+        output = program_output(&program);
+        reason = program_reason(&program);
+        if (!output || !reason)
+                return error_set(error, -ENOMEM, "out of memory");
+        if (r != 0)
+                return error_set(error, -EINVAL, "%s",
+                                 reason[0] ? without_speaker(reason) : "vmhost ended without a word");
+        *ret = json_loads(output, 0, NULL);
+        return *ret ? 0 : error_set(error, -EIO, "%s printed no configuration", vmhost);
 }

@@ -119,7 +119,8 @@ static void add_boot(struct composition *q) {
         add_pair(q, "-kernel", c->kernel);
         if (c->initrd)
                 add_pair(q, "-initrd", c->initrd);
-        add_pair(q, "-append", c->command_line ? c->command_line : "console=ttyS0");
+        if (c->command_line)
+                add_pair(q, "-append", c->command_line);
 }
 
 static void add_channels(struct composition *q) {

@@ -456,6 +456,8 @@ static int complete(struct parse *p, const char *name) {
 
         if (!c->hostname && text_is_label(name) && !(c->hostname = strdup(name)))
                 return out_of_memory(p);
+        if (c->kernel && !c->command_line && !(c->command_line = strdup("console=ttyS0")))
+                return out_of_memory(p);
         if (c->disk || !c->image)
                 return 0;
         c->disk = text_format("%s/disk.qcow2", p->directory);

@@ -37,6 +37,8 @@ const struct member configuration_members[] = {
         { "restart", MEMBER_CHOICE, AT(restart), 0, 0, restarts },
         { "stop_timeout_seconds", MEMBER_NUMBER, AT(stop_timeout_seconds), 1, 24 * 3600, NULL },
         { "confine", MEMBER_BOOL, AT(confine), 0, 0, NULL },
+        { "memory_limit_mib", MEMBER_NUMBER, AT(memory_limit_mib), 0, 16 * 1024 * 1024, NULL },
+        { "cpu_limit_percent", MEMBER_NUMBER, AT(cpu_limit_percent), 0, 25500, NULL },
         { "accelerator", MEMBER_CHOICE, AT(accelerator), 0, 0, accelerators },
         { "console_log_mib", MEMBER_NUMBER, AT(console_log_mib), 1, 4096, NULL },
         { NULL, MEMBER_NUMBER, 0, 0, 0, NULL },

@@ -79,6 +79,7 @@ struct configuration {
         enum configuration_restart restart;
         unsigned stop_timeout_seconds;
         bool confine;
+        unsigned memory_limit_mib, cpu_limit_percent; /* of QEMU as a whole; 0: none */
         enum configuration_accelerator accelerator;
         unsigned console_log_mib;
         char **extra_arguments;

@@ -19,6 +19,7 @@
 #include "vmhost/launch.h"
 #include "vmhost/oom.h"
 #include "vmhost/qemu.h"
+#include "vmhost/scope.h"
 #include "vmhost/session.h"
 
 #define TAIL_LINES 50 /* of the console, for the record of the end: a panic of Linux and what led to it */
@@ -453,7 +454,7 @@ static void qemu_describe(const struct controller *controller, json_t *object) {
         const struct qemu *qemu = qemu_of(controller);
         json_t *stop = qemu->stop ? stop_describe(qemu->stop) : NULL;
         json_t *networks = qemu->session ? session_describe(qemu->session) : NULL;
-        char confinement[160];
+        char confinement[160], scope[SCOPE_NAME_SIZE];
 
         if (stop)
                 json_object_set_new(object, "stop", stop);
@@ -468,7 +469,10 @@ static void qemu_describe(const struct controller *controller, json_t *object) {
                 json_object_set_new(object, "confinement", json_string(confinement));
                 if (accelerator)
                         json_object_set_new(object, "accelerator", json_string(accelerator));
+                json_object_set_new(object, "configuration", configuration_describe(qemu->configuration));
         }
+        if (qemu->identity.pid > 0 && scope_find(qemu->identity.pid, scope) == 0)
+                json_object_set_new(object, "scope", json_string(scope));
 }
 
 static struct controller *qemu_free(struct controller *controller) {

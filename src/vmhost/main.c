@@ -270,6 +270,21 @@ static int prepare(struct program *program, struct error *error) {
         return r < 0 ? r : detach_redirect(program->log, LOG_MAX, error);
 }
 
+/* --check: touches nothing, and needs neither the lock nor a VM that does not run. */
+static int show_configuration(struct program *program, struct error *error) {
+        int r = find_directory(program, error);
+
+        if (r >= 0)
+                r = load_configuration(program, error);
+        if (r < 0)
+                return r;
+        json_auto_t *object = program->configuration ? configuration_describe(program->configuration)
+                                                     : json_object();
+        if (!object || json_dumpf(object, stdout, JSON_INDENT(2)) < 0 || puts("") < 0 || fflush(stdout) != 0)
+                return error_set(error, -EIO, "cannot print the configuration");
+        return 0;
+}
+
 int main(int argc, char **argv) {
         _cleanup_(program_deinit) struct program program = { .claim = CLAIM_INIT, .ready_fd = -1 };
         _cleanup_free_ char *log_name = NULL;
@@ -283,6 +298,12 @@ int main(int argc, char **argv) {
         if (r < 0) {
                 log_error("%s", error_text(&error, r));
                 return EXIT_USAGE;
+        }
+        if (program.options.check) {
+                r = show_configuration(&program, &error);
+                if (r < 0)
+                        fprintf(stderr, "vmhost: %s\n", error_text(&error, r));
+                return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
         }
         log_name = text_format("vmhost %s", program.options.name);
         log_set_name(log_name ? log_name : "vmhost");

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "vmhost/cgroup.h"
 
 /* The number behind a word at the beginning of a line; `missing` where there is none. */
 static uint64_t read_count(const char *path, const char *word, uint64_t missing) {
@@ -30,25 +31,15 @@ static uint64_t machine_kills(uint64_t missing) {
         return read_count("/proc/vmstat", "oom_kill", missing);
 }
 
-/* The version 2 line of /proc/PID/cgroup is "0::PATH" (cgroups(7)). */
+/* The count is in memory.events of version 2, and in memory.oom_control of version 1. */
 static void find_cgroup(struct oom *oom) {
-        _cleanup_free_ char *text = NULL;
-        char path[64];
-        size_t size;
+        char directory[sizeof(oom->cgroup) - sizeof("/memory.oom_control")];
 
-        snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)oom->pid);
-        if (file_read(path, 16 * 1024, &text, &size, NULL) < 0)
+        if (cgroup_find(oom->pid, "memory", directory, sizeof(directory)) < 0)
                 return;
-        char *line = text_starts_with(text, "0::") ? text : strstr(text, "\n0::");
-        if (!line)
-                return;
-        line = strchr(line, '/');
-        if (!line)
-                return;
-        line[strcspn(line, "\n")] = '\0';
-        int n = snprintf(oom->cgroup, sizeof(oom->cgroup), "/sys/fs/cgroup%s/memory.events", line);
-        if (n < 0 || (size_t)n >= sizeof(oom->cgroup))
-                oom->cgroup[0] = '\0';
+        snprintf(oom->cgroup, sizeof(oom->cgroup), "%s/memory.events", directory);
+        if (access(oom->cgroup, R_OK) < 0)
+                snprintf(oom->cgroup, sizeof(oom->cgroup), "%s/memory.oom_control", directory);
 }
 
 void oom_begin(struct oom *oom, pid_t pid) {

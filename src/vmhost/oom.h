@@ -13,7 +13,7 @@
  */
 struct oom {
         pid_t pid;
-        char cgroup[256]; /* path of memory.events, "" where there is none */
+        char cgroup[512]; /* path of the file that counts, "" where there is none */
         uint64_t cgroup_kills, machine_kills; /* as of the last look */
 };
 

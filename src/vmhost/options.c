@@ -14,6 +14,7 @@ static const char usage[] =
         "  --name NAME        the VM: its files are in DIR/vms/NAME\n"
         "  --backend qemu     what runs it\n"
         "  --config-dir DIR   $XDG_DATA_HOME/berth, for root /var/lib/berth\n"
+        "  --check            print the configuration with all its defaults, or what is wrong with it, and end\n"
         "  --no-wait          return as soon as the control socket is there, not when the VM boots\n"
         "  --foreground       do not detach; log to standard error\n"
         "  --debug            log more\n"
@@ -23,6 +24,7 @@ enum {
         NAME = 256,
         BACKEND,
         CONFIG,
+        CHECK,
         NO_WAIT,
         FOREGROUND,
         DEBUG,
@@ -69,6 +71,7 @@ int options_parse(int argc, char **argv, struct options *ret, struct error *erro
                 { "name", required_argument, NULL, NAME },
                 { "backend", required_argument, NULL, BACKEND },
                 { "config-dir", required_argument, NULL, CONFIG },
+                { "check", no_argument, NULL, CHECK },
                 { "no-wait", no_argument, NULL, NO_WAIT },
                 { "foreground", no_argument, NULL, FOREGROUND },
                 { "debug", no_argument, NULL, DEBUG },
@@ -94,6 +97,9 @@ int options_parse(int argc, char **argv, struct options *ret, struct error *erro
                         break;
                 case CONFIG:
                         options.config_directory = optarg;
+                        break;
+                case CHECK:
+                        options.check = true;
                         break;
                 case NO_WAIT:
                         options.no_wait = true;

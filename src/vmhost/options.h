@@ -16,6 +16,7 @@ struct options {
         bool foreground;
         bool no_wait; /* the starter goes on as soon as the control socket is there */
         bool debug;
+        bool check; /* show the configuration, and that is all */
 };
 
 enum options_result { OPTIONS_RUN = 0, OPTIONS_DONE = 1 };

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/process.h"
@@ -17,6 +18,7 @@
 #include "vmhost/confine.h"
 #include "vmhost/host.h"
 #include "vmhost/qemu-confine.h"
+#include "vmhost/scope.h"
 #include "vmhost/seed.h"
 #include "vmhost/spawn.h"
 #include "vmhost/virtiofs.h"
@@ -167,7 +169,13 @@ static bool is_block_device(const char *path) {
         return path && stat(path, &status) == 0 && S_ISBLK(status.st_mode);
 }
 
-static int start(const struct preparation *p, const struct session *session, pid_t *ret_pid,
+static int place(pid_t pid, void *data, struct error *error) {
+        const struct preparation *p = data;
+
+        return scope_enter(pid, p->c, p->name, error);
+}
+
+static int start(struct preparation *p, const struct session *session, pid_t *ret_pid,
                  struct error *error) {
         const char *accelerator = qemu_accelerator(p->c, error);
         const struct arguments_context context = {
@@ -214,7 +222,9 @@ static int start(const struct preparation *p, const struct session *session, pid
                                      .n_fds = n,
                                      .log = p->log,
                                      .confined = p->c->confine,
-                                     .ruleset = p->ruleset };
+                                     .ruleset = p->ruleset,
+                                     .place = scope_is_wanted(p->c) ? place : NULL,
+                                     .data = p };
         return spawn_run(&spawn, ret_pid, error);
 }
 
@@ -250,24 +260,11 @@ int qemu_spawn(const struct configuration *configuration, const struct session *
 
 void qemu_last_words(const char *directory, char *buffer, size_t size) {
         _cleanup_free_ char *path = text_format("%s/" QEMU_LOG, directory);
-        char text[4096];
+        _cleanup_fd_ int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 
         *buffer = '\0';
-        _cleanup_fd_ int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-        off_t end = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
-        off_t start = end > (off_t)sizeof(text) - 1 ? end - ((off_t)sizeof(text) - 1) : 0;
-        ssize_t n = fd >= 0 ? pread(fd, text, sizeof(text) - 1, start) : 0;
-        while (n > 0 && text[n - 1] == '\n')
-                n--;
-        if (n <= 0)
-                return;
-        text[n] = '\0';
-        char *line = strrchr(text, '\n');
-        snprintf(buffer, size, "%s", line ? line + 1 : text);
-        /* What QEMU says goes to terminals and records: one line without control characters. */
-        for (char *p = buffer; *p; p++)
-                if ((unsigned char)*p < ' ' || *p == 0x7f)
-                        *p = ' ';
+        if (fd >= 0)
+                file_last_line(fd, buffer, size);
 }
 
 void qemu_describe_confinement(const struct configuration *configuration, char *buffer, size_t size) {

@@ -13,10 +13,8 @@
 enum step { STEP_FORK, STEP_SESSION, STEP_FDS, STEP_CONFINE, STEP_EXECUTE };
 
 static const char *const step_texts[] = {
-        [STEP_FORK] = "cannot make a process",
-        [STEP_SESSION] = "cannot make a session",
-        [STEP_FDS] = "cannot pass on file descriptors",
-        [STEP_CONFINE] = "cannot confine it",
+        [STEP_FORK] = "cannot make a process",          [STEP_SESSION] = "cannot make a session",
+        [STEP_FDS] = "cannot pass on file descriptors", [STEP_CONFINE] = "cannot confine it",
         [STEP_EXECUTE] = "cannot execute it",
 };
 
@@ -75,8 +73,23 @@ static int become(const struct spawn *spawn, int null, enum step *ret_step) {
         return -errno;
 }
 
-__attribute__((noreturn)) static void run_child(const struct spawn *spawn, int null, int report) {
+/* Until the parent has placed us; its end of the pipe closes without a word when it could not, or is gone. */
+static void await_place(int gate) {
+        char go;
+        ssize_t n;
+
+        do
+                n = read(gate, &go, 1);
+        while (n < 0 && errno == EINTR);
+        if (n != 1)
+                _exit(126);
+}
+
+__attribute__((noreturn)) static void run_child(const struct spawn *spawn, int null, int report, int gate) {
         struct failure failure = { STEP_FORK, 0 };
+
+        if (spawn->place)
+                await_place(gate);
         pid_t grandchild = spawn->orphan ? fork() : 0;
 
         if (grandchild > 0)
@@ -101,23 +114,41 @@ static int await_exec(int report, const char *program, struct error *error) {
         return error_errno(error, failure.error, "cannot start %s: %s", program, step_texts[failure.step]);
 }
 
+static int place(const struct spawn *spawn, pid_t pid, int gate, struct error *error) {
+        int r = spawn->place(pid, spawn->data, error);
+
+        if (r < 0)
+                return r;
+        return write(gate, "", 1) == 1 ? 0
+                                       : error_errno(error, -errno, "cannot start %s", spawn->arguments[0]);
+}
+
 int spawn_run(const struct spawn *spawn, pid_t *ret_pid, struct error *error) {
         const char *program = spawn->arguments[0];
-        int fds[2];
+        int fds[2], gates[2];
 
         _cleanup_fd_ int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
         if (null < 0 || pipe2(fds, O_CLOEXEC) < 0)
                 return error_errno(error, -errno, "cannot start %s", program);
         _cleanup_fd_ int report = fds[0], reports = fds[1];
+        if (pipe2(gates, O_CLOEXEC) < 0)
+                return error_errno(error, -errno, "cannot start %s", program);
+        _cleanup_fd_ int gate = gates[0], opener = gates[1];
 
         pid_t pid = fork();
         if (pid < 0)
                 return error_errno(error, -errno, "cannot start %s: %s", program, step_texts[STEP_FORK]);
-        if (pid == 0)
-                run_child(spawn, null, reports);
+        if (pid == 0) {
+                fd_close(opener);
+                run_child(spawn, null, reports, gate);
+        }
 
         reports = fd_close(reports);
-        int r = await_exec(report, program, error);
+        gate = fd_close(gate); /* so that a child that is gone is noticed */
+        int r = spawn->place ? place(spawn, pid, opener, error) : 0;
+        opener = fd_close(opener);
+        if (r == 0)
+                r = await_exec(report, program, error);
         if (r < 0 || spawn->orphan)
                 while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
                         ;

@@ -15,6 +15,10 @@ struct spawn {
         bool confined; /* confine_enter with `ruleset` before it runs */
         int ruleset; /* or -1 */
         bool orphan; /* it is init's child instead of ours: nobody here waits for it */
+        /* Called with its pid while it waits to be the program, or NULL; not with `orphan`. -errno ends it.
+         */
+        int (*place)(pid_t pid, void *data, struct error *error);
+        void *data;
 };
 
 /*

@@ -313,8 +313,38 @@ static void test_lock_waits(void **state) {
         assert_string_equal(data, "200");
 }
 
+static void test_last_line(void **state) {
+        static const struct {
+                const char *text, *line;
+        } cases[] = {
+                { "", "" },
+                { "\n\n", "" },
+                { "one", "one" },
+                { "one\ntwo\n\n", "two" },
+                { "a\tb\x1b", "a b " },
+                { "12345678", "1234567" },
+                { "12345678\nab", "ab" },
+        };
+        char line[8], large[10000];
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                assert_int_equal(file_write(at("log"), cases[i].text, strlen(cases[i].text), 0600, false, NULL), 0);
+                _cleanup_fd_ int fd = open(at("log"), O_RDONLY | O_CLOEXEC);
+                file_last_line(fd, line, sizeof(line));
+                assert_string_equal(line, cases[i].line);
+        }
+        memset(large, 'x', sizeof(large));
+        memcpy(large + sizeof(large) - 4, "\nend", 4);
+        assert_int_equal(file_write(at("log"), large, sizeof(large), 0600, false, NULL), 0);
+        _cleanup_fd_ int fd = open(at("log"), O_RDONLY | O_CLOEXEC);
+        file_last_line(fd, line, sizeof(line));
+        assert_string_equal(line, "end");
+        file_last_line(-1, line, sizeof(line));
+        assert_string_equal(line, "");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-HARNESS_MAIN(TEST(test_read), TEST(test_write), TEST(test_write_is_atomic), TEST(test_write_in_place),
+HARNESS_MAIN(TEST(test_read), TEST(test_last_line), TEST(test_write), TEST(test_write_is_atomic), TEST(test_write_in_place),
              TEST(test_make_directory), TEST(test_remove_tree), TEST(test_remove_tree_follows_no_link),
              TEST(test_remove_tree_stays_on_mount), TEST(test_lock), TEST(test_lock_waits))

@@ -35,6 +35,7 @@ static void test_defaults(void **state) {
         assert_int_equal(c->stop_timeout_seconds, 30);
         assert_int_equal(c->accelerator, ACCELERATOR_AUTO);
         assert_int_equal(c->console_log_mib, 8);
+        assert_int_equal(c->memory_limit_mib + c->cpu_limit_percent, 0);
         assert_null(c->kernel);
         assert_null(c->firmware);
         assert_null(c->ssh_user);
@@ -59,15 +60,15 @@ static void test_all(void **state) {
                 "\"user_data\":\"data.yaml\",\"shares\":[{\"path\":\"/srv/files\",\"read_only\":true},"
                 "{\"path\":\"src\",\"tag\":\"source\",\"type\":\"virtiofs\"}],\"restart\":\"on-failure\","
                 "\"stop_timeout_seconds\":5,\"confine\":false,\"accelerator\":\"tcg\",\"console_log_mib\":1,"
-                "\"extra_arguments\":[\"-S\"]}";
+                "\"memory_limit_mib\":3000,\"cpu_limit_percent\":150,\"extra_arguments\":[\"-S\"]}";
         static const char shown[] =
                 "{\"accelerator\":\"tcg\",\"command_line\":\"quiet\",\"confine\":false,\"console_log_mib\":1,"
-                "\"cpus\":4,"
+                "\"cpu_limit_percent\":150,\"cpus\":4,"
                 "\"disk\":\"/vms/web/d.raw\",\"disk_format\":\"raw\",\"disk_size_gib\":20,"
                 "\"extra_arguments\":[\"-S\"],\"firmware\":\"/fw.bin\","
                 "\"forwards\":[\"tcp:127.0.0.1:2222:22\",\"udp:0.0.0.0:53:5353\",\"tcp:[::1]:80:8080\"],"
                 "\"hostname\":\"mail\",\"initrd\":\"/boot/initrd\",\"kernel\":\"/vms/web/../vmlinuz\","
-                "\"machine\":\"microvm\",\"memory_mib\":2048,\"networks\":[{\"address\":\"192.168.64.9\","
+                "\"machine\":\"microvm\",\"memory_limit_mib\":3000,\"memory_mib\":2048,\"networks\":[{\"address\":\"192.168.64.9\","
                 "\"id\":\"5f0c1b5e-98f6-4b80-a6a4-2a1b9a2f0001\",\"isolated\":true,\"mac\":\"52:54:00:12:34:"
                 "56\","
                 "\"network\":\"shared\",\"queues\":2},{\"isolated\":false,\"network\":\"host\",\"queues\":1}]"
