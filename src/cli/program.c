@@ -93,8 +93,12 @@ char *program_output(const struct program *program) {
         return read_whole(program->output);
 }
 
+char *program_complaints(const struct program *program) {
+        return read_whole(program->complaints);
+}
+
 char *program_reason(const struct program *program) {
-        _cleanup_free_ char *text = read_whole(program->complaints);
+        _cleanup_free_ char *text = program_complaints(program);
         char *line;
 
         if (!text)

@@ -22,8 +22,9 @@ int program_wait(struct program *program);
 /* Kills and reaps one that was not waited for; closes all. */
 void program_deinit(struct program *program);
 
-/* What it printed so far: a new string, or NULL. */
+/* What it printed, and what it complained, so far: new strings, or NULL. */
 char *program_output(const struct program *program);
+char *program_complaints(const struct program *program);
 /* The last line that is not empty of what it complained: a new string, "" when it said nothing, or NULL. */
 char *program_reason(const struct program *program);
 

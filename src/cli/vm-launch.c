@@ -35,9 +35,23 @@ static int not_installed(struct error *error) {
                          "it belongs beside berth, or in " BERTH_BINDIR "; BERTH_VMHOST names another");
 }
 
-/* It says who speaks; here that is clear. */
-static const char *without_speaker(const char *reason) {
-        return text_starts_with(reason, "vmhost: ") ? reason + strlen("vmhost: ") : reason;
+/* What vmhost said last, which may have a second line, without who speaks: a new string, "" for nothing, or NULL. */
+static char *find_reason(const struct program *program) {
+        static const char speaker[] = "vmhost: ";
+        _cleanup_free_ char *text = program_complaints(program);
+        const char *last = NULL;
+
+        if (!text)
+                return NULL;
+        for (size_t n = strlen(text); n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' ');)
+                text[--n] = '\0';
+        for (const char *line = text; line; line = strchr(line, '\n'), line = line ? line + 1 : NULL)
+                if (text_starts_with(line, speaker))
+                        last = line + strlen(speaker);
+        /* Whatever spoke in its place. */
+        if (!last)
+                last = strrchr(text, '\n') ? strrchr(text, '\n') + 1 : text;
+        return strdup(last);
 }
 
 int vm_launch(struct session *session, const struct vm *vm, struct program *ret) {
@@ -52,8 +66,7 @@ int vm_launch(struct session *session, const struct vm *vm, struct program *ret)
 
 int vm_launch_finish(struct session *session, const struct vm *vm, struct program *program) {
         int status = program_wait(program);
-        _cleanup_free_ char *line = program_reason(program);
-        const char *reason = without_speaker(line ? line : "");
+        _cleanup_free_ char *reason = find_reason(program);
 
         if (status < 0)
                 return error_errno(&session->error, status, "cannot wait for vmhost");
@@ -62,7 +75,7 @@ int vm_launch_finish(struct session *session, const struct vm *vm, struct progra
         /* It told the reason before its own end; the next command is not to find it there still. */
         if (status != VMHOST_ANOTHER_RUNS)
                 vm_wait_gone(vm, NULL);
-        if (reason[0])
+        if (reason && reason[0])
                 return error_set(&session->error, -EIO, "VM %s did not start: %s", vm->name, reason);
         return error_set(&session->error, -EIO,
                          "VM %s did not start: its vmhost ended without a word\n"
@@ -94,12 +107,11 @@ int vm_configured(const struct vm *vm, json_t **ret, struct error *error) {
         if (r < 0)
                 return r;
         output = program_output(&program);
-        reason = program_reason(&program);
+        reason = find_reason(&program);
         if (!output || !reason)
                 return error_set(error, -ENOMEM, "out of memory");
         if (r != 0)
-                return error_set(error, -EINVAL, "%s",
-                                 reason[0] ? without_speaker(reason) : "vmhost ended without a word");
+                return error_set(error, -EINVAL, "%s", reason[0] ? reason : "vmhost ended without a word");
         *ret = json_loads(output, 0, NULL);
         return *ret ? 0 : error_set(error, -EIO, "%s printed no configuration", vmhost);
 }

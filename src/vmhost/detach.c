@@ -11,27 +11,28 @@
 
 #include "base/fd.h"
 
-/* The starter's part: until the line is there. */
-static __attribute__((noreturn)) void wait_for_line(int fd, pid_t middle, const char *log) {
-        char line[1024];
+/* The starter's part: until all is told. */
+static __attribute__((noreturn)) void wait_for_word(int fd, pid_t middle, const char *log) {
+        char text[1024];
         size_t size = 0;
         ssize_t n;
 
-        while (size < sizeof(line) - 1) {
-                n = read(fd, line + size, sizeof(line) - 1 - size);
+        while (size < sizeof(text) - 1) {
+                n = read(fd, text + size, sizeof(text) - 1 - size);
                 if (n < 0 && errno == EINTR)
                         continue;
                 if (n <= 0)
                         break;
                 size += (size_t)n;
         }
-        line[size] = '\0';
-        line[strcspn(line, "\n")] = '\0';
+        while (size > 0 && text[size - 1] == '\n')
+                size--;
+        text[size] = '\0';
         waitpid(middle, NULL, 0);
-        if (strcmp(line, "ready") == 0)
+        if (strcmp(text, "ready") == 0)
                 _exit(EXIT_SUCCESS);
-        if (line[0])
-                fprintf(stderr, "vmhost: %s\n", line);
+        if (text[0])
+                fprintf(stderr, "vmhost: %s\n", text);
         else
                 fprintf(stderr, "vmhost: ended without a word; see %s\n", log);
         _exit(EXIT_FAILURE);
@@ -52,7 +53,7 @@ int detach(const char *log, int *ret_ready_fd, struct error *error) {
         }
         if (middle > 0) {
                 fd_close(fds[1]);
-                wait_for_line(fds[0], middle, log);
+                wait_for_word(fds[0], middle, log);
         }
         fd_close(fds[0]);
         /* Away from the terminal's session, then from being its leader. */

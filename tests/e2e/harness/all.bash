@@ -2,6 +2,7 @@
 #
 #   wait.bash    waiting with a deadline
 #   world.bash   a host, its outside and its users in namespaces of their own
+#   systemd.bash systemd as PID 1
 #   spawn.bash   processes in the background
 #   leaks.bash   what is left behind
 #   guest.bash   virtual machines
@@ -14,7 +15,7 @@
 # BERTH_TESTS_STRICT=1 turns skips, for want of something that the machine lacks, into failures.
 
 harness_directory=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
-for harness_file in wait spawn world leaks guest ask berth client packet vm; do
+for harness_file in wait spawn world systemd leaks guest ask berth client packet vm; do
         # shellcheck source=/dev/null
         source "$harness_directory/$harness_file.bash"
 done

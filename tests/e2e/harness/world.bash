@@ -88,7 +88,7 @@ world_enter_() {
         shift
         [[ -n ${WORLD:-} ]] || { echo "there is no world" >&2 && return 1; }
         ${enter_:-} nsenter "--mount=/proc/$WORLD_HOST/ns/mnt" "--pid=/proc/$WORLD_HOST/ns/pid_for_children" \
-                "--net=/proc/$network/ns/net" "--wdns=$PWD" -- setpriv --pdeathsig KILL "$@" 3>&- 4>&-
+                "--net=/proc/$network/ns/net" "--cgroup=/proc/$WORLD_HOST/ns/cgroup" "--wdns=$PWD" -- setpriv --pdeathsig KILL "$@" 3>&- 4>&-
 }
 
 # in_host COMMAND..., in_outside COMMAND...: as root.

@@ -376,6 +376,8 @@ static void test_start_fails(void **state) {
         } cases[] = {
                 { "echo 'vmhost: config.json:3: what?' >&2; exit 1",
                   "VM web did not start: config.json:3: what?\n" },
+                { "echo 'vmhost: a'; echo 'vmhost: there is no room' >&2; echo 'make some' >&2; exit 1",
+                  "VM web did not start: there is no room\nberth: make some\n" },
                 { "echo first >&2; echo last >&2; exit 3", "VM web did not start: last\n" },
                 { "exit 1", "its vmhost ended without a word\n" },
                 { "kill -9 $$", "its vmhost ended without a word\n" },

@@ -1,0 +1,85 @@
+#!/usr/bin/env bats
+# What a VM may use of the host: limits that systemd puts on its QEMU, by a scope of its own.
+
+bats_require_minimum_version 1.5.0
+load harness/all
+
+setup_file() {
+        need world_possible
+        guest_build
+        world_create
+        systemd_start
+        world_accept
+}
+
+teardown() {
+        [[ -n ${BATS_TEST_COMPLETED:-} ]] || { vms_dump; berth_dump; }
+        vms_rm
+}
+
+teardown_file() {
+        berth_end user
+        berth_end system
+        assert_nothing_left 10
+        systemd_stop
+        world_destroy --force
+}
+
+# limit CONTROLLER PID FILE...: what the kernel holds the process to, from the first of these files that is there, which
+# are those of version 2 and of version 1.
+limit() {
+        # shellcheck disable=SC2016 # for the shell in the world
+        in_host sh -c '
+                path=$(sed -nE "s/^[0-9]+:(.*,)?$1(,.*)?:(.*)/\3/p" "/proc/$2/cgroup")
+                directory=/sys/fs/cgroup/$1$path
+                [ -n "$path" ] || directory=/sys/fs/cgroup$(sed -n "s/^0:://p" "/proc/$2/cgroup")
+                cat "$directory/$3" 2>/dev/null || cat "$directory/$4"' sh "$@"
+}
+scopes() {
+        in_host systemctl list-units --no-legend --plain 'berth-vm-*.scope'
+}
+no_scopes() {
+        [[ -z $(scopes) ]]
+}
+
+@test "limits hold QEMU in a scope of its own, from one vmhost to the next" {
+        local scope qemu quota
+        vm_up system web --memory-limit 1G --cpu-limit 150
+        qemu=$(vm_qemu system web)
+        scope=$(vm_fact system web .scope)
+        [ "$scope" = "berth-vm-web-$qemu.scope" ]
+        [[ $(vm system show web) == *"limited by"*"$scope"* ]]
+        [[ $(scopes) == "$scope loaded active running"* ]]
+
+        [ "$(limit memory "$qemu" memory.max memory.limit_in_bytes)" = $((1 << 30)) ]
+        read -r quota _ < <(limit cpu "$qemu" cpu.max cpu.cfs_quota_us)
+        [ "$quota" = 150000 ]
+
+        vm_signal KILL "$(vm_host system web)"
+        vm system start web
+        [ "$(vm_fact system web '.scope, .pid' | xargs)" = "$scope $qemu" ]
+
+        # Its own end is the scope's.
+        vm system stop web
+        eventually 10 no_scopes
+        vm system start web
+        vm_fact system web '.scope | startswith("berth-vm-web-")'
+}
+
+@test "a QEMU that uses more than its limit is ended by the kernel, and the record says so" {
+        vm_create system big --memory-limit 64M
+        # It may be gone before it is seen to run.
+        run vm system start big
+        [ "$(vm_end system big .by)" = oom ]
+        [[ $(vm system show big) == *"memory"* ]]
+        eventually 10 no_scopes
+}
+
+@test "where limits cannot be applied the VM does not start, and is told why" {
+        vm_create user web --cpu-limit 50
+        run vm user start web
+        [ "$status" -ne 0 ]
+        [[ $output == *"QEMU cannot be limited: systemd cannot be asked: "*dbus-user-session* ]]
+        [ "$(vm user ls --json | jq -r '.[0].state')" != running ]
+        no_scopes
+}
