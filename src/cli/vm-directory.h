@@ -8,6 +8,7 @@
 #include "cli/session.h"
 
 /* What stands in a VM's directory, by the names that vmhost(8) gives it. */
+#define VM_AGENT_SOCKET "agent.sock"
 #define VM_CONFIGURATION "config.json"
 #define VM_CONSOLE_LOG "console.log"
 #define VM_CONSOLE_LOG_OLD "console.log.1"

@@ -1,0 +1,24 @@
+/* Agent: commands to QEMU's guest agent in a VM. */
+#pragma once
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/*
+ * The agent (docs/interop/qemu-ga in QEMU) is behind a socket in the VM's directory that serves one client at
+ * a time, and vmhost wants it for a stop: it is connected to for one command, and left. A guest can say there
+ * whatever it likes, at whatever length and pace; that costs the caller no more than its deadline and
+ * VM_AGENT_REPLY_MAX bytes.
+ */
+#define VM_AGENT_REPLY_MAX                                                                                   \
+        (64 * 1024 * 1024) /* bytes: both outputs of a command as the agent keeps them, in base64 */
+
+/*
+ * Waits until a deadline as of vm-clock.h. 0 and what the agent returned, a new reference; -ENOENT or
+ * -ECONNREFUSED (no VM); -ETIMEDOUT (no agent answers); -EREMOTEIO with the agent's own text (it refuses);
+ * -EPROTO with a text (what answers is no agent); another -errno.
+ */
+int vm_agent_ask(const char *directory, const char *command, json_t *consume_arguments, uint64_t deadline,
+                 json_t **ret, struct error *error);
