@@ -8,7 +8,8 @@ SYSTEM_SOCKET=/run/berth/broker.sock
 programs_install() {
         local file
         programs=$WORLD/programs
-        for file in src/broker/berthd src/network/berth-network bench/{acquire,crowd,birth,pump}; do
+        for file in src/broker/berthd src/network/berth-network bench/{acquire,ask,birth,crowd,pump,until} \
+                src/{cli/berth,vmhost/vmhost}; do
                 install -D "$1/$file" "$programs/$file"
         done
         install -D "$1/src/lib/libberth.so.0" "$programs/src/lib/libberth.so.0"

@@ -8,9 +8,11 @@
 #   pasta    pasta at both ends, likewise
 #
 # All stand at the same time, and are measured in turns, forwards and backwards, so that what else the machine does
-# falls on all alike; ratios are of neighbours in one round.
+# falls on all alike; ratios are of neighbours in one round. A pair of guests may be some percent faster or slower than
+# the next of its kind for as long as it lives, whatever is between them: ours are made anew now and then.
 
 OURS=(plain system user open) RIVALS=(vde slirp pasta)
+ROUNDS_OF_A_PAIR=3
 IPERF_PORT=5201
 
 measure_traffic() {
@@ -27,6 +29,7 @@ measure_traffic() {
         done
 
         for ((round = 0; round < ROUNDS; round++)); do
+                ((round == 0 || round % ROUNDS_OF_A_PAIR)) || traffic_renew_
                 order=("${OURS[@]}")
                 # Those whose figure is far off need fewer samples.
                 ((round % 3)) || order+=("${RIVALS[@]}")
@@ -58,6 +61,23 @@ traffic_guest_() {
         shift 2
         spawn --ready '^ready' "$kind-$end" instrument pump "/run/netns/$kind-$end" "$@" || return
         server[$kind]=$(spawn_output "$kind-$end" | sed -n 's/^ready //p')
+}
+
+# Fresh guests in fresh order for those of ours; their networks stay, but the hand-made bridge, which is all there is.
+traffic_renew_() {
+        local kind end
+        for kind in "${OURS[@]}"; do
+                for end in iperf a b; do
+                        spawn_end "$kind-$end"
+                done
+        done
+        in_host ip netns del plain
+        interfaces_become system shared 0
+        interfaces_become system open 0
+        interfaces_become user shared 0
+        for kind in $(printf '%s\n' "${OURS[@]}" | shuf); do
+                "traffic_join_$kind"
+        done
 }
 
 # traffic_serve_ KIND: iperf3 at end b.
