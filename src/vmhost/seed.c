@@ -46,11 +46,12 @@ static char *make_meta_data(const struct configuration *c, const char *name) {
 }
 
 /* Without user data of one's own. The keys of the meta-data go to the image's default user, whom `user`
- * renames. */
+ * renames (an object, for cloud-init warns of a text since 22.2). */
 static char *make_user_data(const struct configuration *c) {
-        json_t *object = json_pack("{ss* sb ss*}", "hostname", c->hostname, "ssh_pwauth", false, "user",
-                                   c->ssh_user);
+        json_t *object = json_pack("{ss* sb}", "hostname", c->hostname, "ssh_pwauth", false);
 
+        if (object && c->ssh_user)
+                json_object_set_new(object, "user", json_pack("{ss}", "name", c->ssh_user));
         if (object && text_equal(c->ssh_user, "root"))
                 json_object_set_new(object, "disable_root", json_false());
         return dump("#cloud-config\n", object);

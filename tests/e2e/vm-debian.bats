@@ -21,9 +21,21 @@ teardown() {
 teardown_file() {
         [[ -n ${WORLD:-} ]] || return 0
         berth_end user
+        berth_end system
         assert_nothing_left 10
         spawn_end outside-dns
         world_destroy --force
+}
+
+# by_agent MODE NAME COMMAND...: sets status, output and stderr, as run does.
+by_agent() {
+        run --separate-stderr vm "$1" exec --agent "$2" -- "${@:3}"
+}
+no_virtiofsd() {
+        ! in_host pgrep virtiofsd
+}
+ended() {
+        vm_end "$1" "$2" '[.by, .stage, .exit_code, .signal, .panicked] | map(tostring) | join(" ")'
 }
 
 @test "Debian lets in by the key of its making, has its address, and shuts down by the power button" {
@@ -31,7 +43,7 @@ teardown_file() {
         key=$(user_directory "$BERTH_UID")/id_ed25519
         berth_as user ssh-keygen -q -t ed25519 -N '' -f "$key"
         vm user create deb --image "$image/debian.raw" --image-format raw --kernel "$image/vmlinuz" --initrd "$image/initrd.img" \
-                --command-line 'root=/dev/vda rw console=ttyS0 quiet no_timer_check' --memory 512M --cpus 2 \
+                --command-line 'root=/dev/vda1 rw console=ttyS0 quiet no_timer_check cloud-init=disabled' --memory 512M --cpus 2 \
                 --ssh-key "$key.pub" --ssh-user root
         vm user start --wait ssh --timeout 240 deb
 
@@ -43,10 +55,86 @@ teardown_file() {
         vm user exec deb -- sh -c 'echo kept >/root/kept && sync'
         vm user logs deb | grep 'login:'
 
+        # By the guest agent: the same words, the streams apart, statuses and signals, input, and much output.
+        by_agent user deb printf '%s|' 'two words' '$HOME' "it's"
+        [ "$status $output $stderr" = "0 two words|\$HOME|it's| " ]
+        by_agent user deb sh -c 'echo out; echo err >&2; exit 7'
+        [ "$status $output $stderr" = "7 out err" ]
+        by_agent user deb sh -c 'kill -TERM $$'
+        [ "$status" -eq 143 ]
+        [ "$(printf 'one\0two' | vm user exec --agent --input deb -- od -An -c | tr -s ' ')" = ' o n e \0 t w o' ]
+        [ "$(vm user exec --agent deb -- head -c 3000000 /dev/zero | wc -c)" = 3000000 ]
+        by_agent user deb nowhere
+        [ "$status" -eq 125 ]
+        [[ $stderr == *"the guest agent does not run nowhere: "* ]]
+        # Whoever supervises it, and while nobody does.
+        vm_signal KILL "$(vm_host user deb)"
+        by_agent user deb cat /root/kept
+        [ "$output" = kept ]
+        vm user start deb
+
+        # One that is stopped, ends or is not there costs what was set, and is told.
+        vm user exec deb -- sh -c 'kill -STOP $(pidof qemu-ga)'
+        run --separate-stderr vm user exec --agent --timeout 3 deb -- true
+        [ "$status" -eq 125 ]
+        [[ $stderr == *"no guest agent answered in deb within 3 s"*qemu-guest-agent* ]]
+        vm user exec deb -- sh -c 'kill -CONT $(pidof qemu-ga)'
+        by_agent user deb sh -c 'systemctl restart qemu-guest-agent; sleep 60'
+        [ "$status" -eq 125 ]
+        [[ $stderr == *"the guest agent lost the command"* ]]
+        vm user exec deb -- systemctl stop qemu-guest-agent
+
         vm user stop --timeout 90 deb
-        [ "$(vm_end user deb '[.by, .stage, .exit_code, .signal, .panicked] | map(tostring) | join(" ")')" = \
-                "host acpi 0 0 false" ]
+        [ "$(ended user deb)" = "host acpi null null false" ]
         vm_end user deb '.console_tail[]' | grep -a 'Power down'
         # The image is as it was; what was written is on the VM's own disk.
         vm user show --json deb | jq -e '.configuration.image | endswith("debian.raw")'
+}
+
+@test "an image with a boot loader and cloud-init needs no hand, mounts folders, and shuts down by its agent" {
+        local home=$WORLD/folders key=$WORLD/folders/id_ed25519
+        mkdir -p "$home/work" "$home/given"
+        ssh-keygen -q -t ed25519 -N '' -f "$key"
+        echo hello >"$home/given/file"
+        ln -s /etc/passwd "$home/work/link"
+        vm system create web --image "$GUEST_IMAGES/debian/debian.raw" --image-format raw --network shared --ssh-key "$key.pub" \
+                --ssh-user tester --cpus 2 --share "$home/work" --share "$home/given,read-only" --share "$home/work,tag=fast,type=virtiofs"
+        vm system start --wait ssh --timeout 300 web
+
+        [ "$(vm system ssh web id -un)" = tester ]
+        [ "$(vm system exec web -- hostname)" = web ]
+        vm system exec --agent web -- cloud-init status --wait
+        [ "$(vm system exec --agent web -- cloud-id)" = nocloud ]
+
+        vm system exec --agent web -- sh -ec '
+                mkdir -p /mnt/work /mnt/given /mnt/fast
+                mount -t 9p -o trans=virtio,version=9p2000.L work /mnt/work
+                mount -t 9p -o trans=virtio,version=9p2000.L given /mnt/given
+                mount -t virtiofs fast /mnt/fast
+                echo one >/mnt/work/by-9p && echo two >/mnt/fast/by-virtiofs && sync'
+        [ "$(cat "$home/work/by-9p" "$home/work/by-virtiofs" | xargs)" = "one two" ]
+        [ "$(vm system exec --agent web -- cat /mnt/given/file /mnt/fast/by-9p | xargs)" = "hello one" ]
+        by_agent system web sh -c 'echo no >/mnt/given/file'
+        [ "$status" -ne 0 ]
+        [[ $stderr == *"Read-only file system"* ]]
+        # A link leads where the guest would go, not out of the folder.
+        [ "$(vm system exec --agent web -- cat /mnt/work/link)" = "$(vm system exec --agent web -- cat /etc/passwd)" ]
+
+        # They outlive the supervisor, and end with the VM.
+        vm_signal KILL "$(vm_host system web)"
+        vm system start web
+        [ "$(vm system exec --agent web -- cat /mnt/work/by-9p /mnt/fast/by-virtiofs | xargs)" = "one two" ]
+        vm system stop --timeout 90 web
+        [ "$(ended system web)" = "host agent null null false" ]
+        eventually 5 no_virtiofsd
+}
+
+@test "a folder by virtiofs is refused to an ordinary user whose virtiofsd takes root" {
+        local program
+        program=$(in_host sh -c 'command -v virtiofsd || ls /usr/libexec/virtiofsd /usr/lib/qemu/virtiofsd 2>/dev/null' | head -n 1)
+        need grep -q libglib "$program"
+        vm user create web --image "$GUEST_IMAGES/debian/debian.raw" --image-format raw --share /tmp,type=virtiofs
+        run vm user start web
+        [ "$status" -eq 1 ]
+        [[ $output == *"runs for root only"* ]]
 }
