@@ -146,6 +146,31 @@ static int print_interfaces(const json_t *network) {
         return table_print(table, stdout);
 }
 
+/* What leads from the host's ports to VMs; nothing where nothing does. */
+static int print_forwards(const json_t *network) {
+        static const char *const headings[] = { "FORWARD",   "ADDRESS", ">PORT",       "TO",
+                                                ">ITS PORT", ">LEASE",  ">CONNECTIONS" };
+        _cleanup_(table_freep) struct table *table = table_new(headings, ARRAY_SIZE(headings));
+        const json_t *forwards = json_object_get(network, "forwards"), *forward;
+        size_t i;
+
+        if (!table)
+                return -ENOMEM;
+        if (json_array_size(forwards) == 0)
+                return 0;
+        json_array_foreach(forwards, i, forward) {
+                table_add(table, "%s", view_string(forward, "protocol"));
+                table_add(table, "%s", view_string(forward, "listen_address"));
+                table_add(table, "%" PRId64, view_integer(forward, "listen_port"));
+                table_add(table, "%s", view_string(forward, "name"));
+                table_add(table, "%" PRId64, view_integer(forward, "port"));
+                table_add(table, "%" PRId64, view_integer(forward, "lease"));
+                table_add(table, "%" PRId64, view_integer(forward, "connections"));
+        }
+        puts("");
+        return table_print(table, stdout);
+}
+
 static int not_running(struct session *session, const char *name) {
         return error_set(&session->error, -ENOENT,
                          "network %s is not running: it starts when it is first used\n"
@@ -177,6 +202,8 @@ static int run_net_show(struct session *session, const struct arguments *argumen
                 r = print_clients(network);
                 if (r == 0)
                         r = print_interfaces(network);
+                if (r == 0)
+                        r = print_forwards(network);
         }
         return r < 0 ? error_set(&session->error, r, "out of memory") : STATUS_OK;
 }
@@ -190,9 +217,9 @@ const struct command command_net_show = {
         .operands = "NAME",
         .min_operands = 1,
         .max_operands = 1,
-        .summary = "Show a network, its clients and interfaces",
-        .help = "Shows a running network: its addresses, what it offers, who holds it, and its\n"
-                "interfaces with their counters, as the VM sees them.",
+        .summary = "Show a network, its clients, interfaces and forwards",
+        .help = "Shows a running network: its addresses, what it offers, who holds it, its interfaces\n"
+                "with their counters, as the VM sees them, and the ports that lead to VMs.",
         .options = options,
         .n_options = ARRAY_SIZE(options),
         .failure = STATUS_FAILED,
