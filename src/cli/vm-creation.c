@@ -1,10 +1,15 @@
 /* Creation: making a VM's directory, and taking it away. */
 #include "cli/vm-creation.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -12,6 +17,8 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "cli/vm-state.h"
+
+#define SWEEP_AGE 60 /* seconds */
 
 static int out_of_memory(struct error *error) {
         return error_set(error, -ENOMEM, "out of memory");
@@ -66,7 +73,42 @@ static int fill(const char *directory, const struct vm_configuration *configurat
         return r;
 }
 
+/* ---- Directories in the making ---- */
+
+/* The lock says that somebody is at work there: closing the fd, or being killed, ends it. Or -errno. */
+static int lock_directory(const char *path) {
+        _cleanup_fd_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+                return -errno;
+        return steal_fd(&fd);
+}
+
+/* What commands that were killed have left half made or half removed. One that has just been made is not
+ * locked yet. */
+static void sweep(const char *parent) {
+        DIR *entries = opendir(parent);
+        struct dirent *entry;
+
+        while (entries && (entry = readdir(entries))) {
+                _cleanup_free_ char *path = NULL;
+                struct stat status;
+
+                if (entry->d_name[0] != '.' || text_equal(entry->d_name, ".") ||
+                    text_equal(entry->d_name, ".."))
+                        continue;
+                path = text_format("%s/%s", parent, entry->d_name);
+                _cleanup_fd_ int fd = path ? lock_directory(path) : -1;
+                if (fd >= 0 && fstat(fd, &status) == 0 && status.st_uid == geteuid() &&
+                    time(NULL) - status.st_mtime > SWEEP_AGE)
+                        file_remove_tree(path, NULL);
+        }
+        if (entries)
+                closedir(entries);
+}
+
 int vm_create(const struct vm *vm, const struct vm_configuration *configuration, struct error *error) {
+        _cleanup_fd_ int lock = -1;
         _cleanup_free_ char *parent = text_format("%s/vms", vm->config);
         _cleanup_free_ char *temporary = text_format("%s/vms/.%s.XXXXXX", vm->config, vm->name);
         int r;
@@ -78,9 +120,13 @@ int vm_create(const struct vm *vm, const struct vm_configuration *configuration,
         r = file_make_directory(parent, 0700, error);
         if (r < 0)
                 return r;
+        sweep(parent);
         if (!mkdtemp(temporary))
                 return error_errno(error, -errno, "cannot create a directory in %s", parent);
-        r = fill(temporary, configuration, error);
+        lock = lock_directory(temporary);
+        r = lock < 0 ? error_errno(error, lock, "cannot lock %s", temporary) : 0;
+        if (r == 0)
+                r = fill(temporary, configuration, error);
         /* Over a directory that is not empty, as each VM's is, rename fails: of two that make the same VM at
          * once only one succeeds. */
         if (r == 0 && rename(temporary, vm->directory) < 0)

@@ -2,9 +2,12 @@
 #include "harness.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -207,6 +210,50 @@ static void test_race(void **state) {
         assert_int_equal(count_vms(fixture), 1);
 }
 
+/* What commands that were killed left is cleared by the next, and nothing that somebody is at work on, or
+ * that is not a directory of ours. */
+static void test_leftovers(void **state) {
+        static const struct {
+                const char *name;
+                bool old, locked, link, stays;
+        } cases[] = {
+                { ".old.AAAAAA", true, false, false, false }, { ".busy.BBBBBB", true, true, false, true },
+                { ".new.CCCCCC", false, false, false, true }, { ".link", true, false, true, true },
+                { "other", true, false, false, true },
+        };
+        const struct timespec long_ago[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *output = NULL;
+        int fds[ARRAY_SIZE(cases)], status;
+
+        fixture_make_vm(fixture, "target");
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_free_ char *path = text_format("%s/vms/%s", fixture->config, cases[i].name);
+                _cleanup_free_ char *file = text_format("%s/disk.qcow2", path);
+
+                assert_int_equal(cases[i].link ? symlink("target", path) : mkdir(path, 0700), 0);
+                if (!cases[i].link)
+                        assert_int_equal(file_write(file, "x", 1, 0600, false, NULL), 0);
+                if (cases[i].old)
+                        assert_int_equal(utimensat(AT_FDCWD, path, long_ago, AT_SYMLINK_NOFOLLOW), 0);
+                fds[i] = cases[i].locked ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+                if (cases[i].locked)
+                        assert_int_equal(flock(fds[i], LOCK_EX | LOCK_NB), 0);
+        }
+        output = fixture_run(fixture, &status, ARGUMENTS("vm", "create", "web", "--kernel", ANY_FILE));
+        assert_int_equal(status, 0);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_free_ char *path = text_format("%s/vms/%s", fixture->config, cases[i].name);
+                struct stat st;
+
+                if ((lstat(path, &st) == 0) != cases[i].stays)
+                        fail_msg("%s %s", cases[i].name, cases[i].stays ? "is gone" : "is still there");
+                fd_close(fds[i]);
+        }
+        _cleanup_free_ char *configuration = fixture_path(fixture, "target", "config.json");
+        assert_int_equal(access(configuration, F_OK), 0);
+}
+
 /* A vmhost that has the lock, and a QEMU whose vmhost was killed, keep a VM from being removed. */
 static void test_rm_running(void **state) {
         struct fixture *fixture = *state;
@@ -345,5 +392,5 @@ static void test_bad_images(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-HARNESS_MAIN(TEST(test_options), TEST(test_refused), TEST(test_exists), TEST(test_race),
+HARNESS_MAIN(TEST(test_options), TEST(test_refused), TEST(test_exists), TEST(test_race), TEST(test_leftovers),
              TEST(test_rm_running), TEST(test_overlay), TEST(test_bad_images))
