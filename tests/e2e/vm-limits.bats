@@ -71,7 +71,7 @@ no_scopes() {
         # It may be gone before it is seen to run.
         run vm system start big
         [ "$(vm_end system big .by)" = oom ]
-        [[ $(vm system show big) == *"memory"* ]]
+        [[ $(vm system show big) == *"for want of memory"* ]]
         eventually 10 no_scopes
 }
 

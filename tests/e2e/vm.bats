@@ -216,6 +216,30 @@ life() {
         is_in user killed failed
 }
 
+# --- The console ---
+
+@test "several viewers see the same console from its first line on, and any of them types" {
+        local console viewer
+        vm_up user web --no-network
+        console=UNIX-CONNECT:$(vm_directory user web)/console.sock
+        for viewer in one two; do
+                spawn --ready 'berth-guest: ready' "viewer-$viewer" as_user "$BERTH_UID" socat -u "$console" -
+        done
+        # This is a third.
+        guest_run user-web 'echo "seen by all" >/dev/console; hostname' | grep -x web
+        for viewer in one two; do
+                eventually 5 viewer_has_ "$viewer" 'seen by all'
+        done
+        # One that leaves is nobody's concern.
+        spawn_end viewer-one
+        guest_run user-web 'echo "seen by one" >/dev/console; hostname' | grep -x web
+        eventually 5 viewer_has_ two 'seen by one'
+        spawn_end viewer-two
+}
+viewer_has_() {
+        spawn_output "viewer-$1" | grep -a "$2"
+}
+
 # --- Restart ---
 
 @test "restart on failure: again after a crash, not after an end that was wanted, never after a stop" {
