@@ -14,17 +14,11 @@ setup_file() {
 }
 
 teardown() {
-        [[ -n ${BATS_TEST_COMPLETED:-} ]] || { vms_dump; berth_dump; }
-        vms_rm
+        vms_teardown
 }
 
 teardown_file() {
-        [[ -n ${WORLD:-} ]] || return 0
-        berth_end user
-        berth_end system
-        assert_nothing_left 10
-        spawn_end outside-dns
-        world_destroy --force
+        vms_teardown_file
 }
 
 # by_agent MODE NAME COMMAND...: sets status, output and stderr, as run does.

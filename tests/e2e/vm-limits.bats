@@ -13,8 +13,7 @@ setup_file() {
 }
 
 teardown() {
-        [[ -n ${BATS_TEST_COMPLETED:-} ]] || { vms_dump; berth_dump; }
-        vms_rm
+        vms_teardown
 }
 
 teardown_file() {

@@ -5,24 +5,13 @@ bats_require_minimum_version 1.5.0
 load harness/all
 
 setup_file() {
-        need world_possible
-        guest_build
-        world_create
-        outside_dns
-        world_accept
+        vms_setup_file
 }
-
 teardown() {
-        [[ -n ${BATS_TEST_COMPLETED:-} ]] || { vms_dump; berth_dump; }
-        vms_rm
+        vms_teardown
 }
-
 teardown_file() {
-        berth_end user
-        berth_end system
-        assert_nothing_left 10
-        spawn_end outside-dns
-        world_destroy --force
+        vms_teardown_file
 }
 
 # ended MODE NAME: the record of its end in short: who, stage, exit code, signal, whether the guest panicked.

@@ -2,6 +2,28 @@
 #
 # The console of the VM NAME is also that of a guest MODE-NAME (guest.bash), so `guest_run MODE-NAME ...` works.
 
+# vms_setup_file, vms_teardown, vms_teardown_file: what bats calls in a file of tests of VMs, each of which starts with none
+# and leaves none.
+vms_setup_file() {
+        need world_possible
+        guest_build
+        world_create
+        outside_dns
+        world_accept
+}
+vms_teardown() {
+        [[ -n ${BATS_TEST_COMPLETED:-} ]] || { vms_dump; berth_dump; }
+        vms_rm
+}
+vms_teardown_file() {
+        [[ -n ${WORLD:-} ]] || return 0
+        berth_end user
+        berth_end system
+        assert_nothing_left 10
+        spawn_end outside-dns
+        world_destroy --force
+}
+
 # vm MODE COMMAND...: berth vm, in that mode.
 vm() {
         local mode=$1
