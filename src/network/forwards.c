@@ -103,6 +103,14 @@ struct forwards *forwards_free(struct forwards *forwards) {
         return NULL;
 }
 
+/* The broker's copy is closed a little later. A TCP socket that is shut down listens no more, and with SO_REUSEADDR its
+ * port can be had at once. */
+static void forward_end(struct forward *forward) {
+        if (forward->protocol == FORWARD_TCP)
+                shutdown(forward->socket, SHUT_RDWR);
+        forward_free(forward);
+}
+
 /* A socket of the network's namespace, connected or connecting to the VM: the fd or -errno. */
 static int connect_vm(const struct forward *forward, int type) {
         const struct forwards_context *context = &forward->forwards->context;
@@ -304,7 +312,7 @@ int forwards_remove(struct forwards *forwards, uint64_t lease, unsigned number, 
                 if (forward->lease == lease && forward->number == number) {
                         bool told = forward->told;
 
-                        forward_free(forward);
+                        forward_end(forward);
                         if (told)
                                 forwards->context.removed(forwards->context.data, lease, number);
                         return 0;
@@ -315,13 +323,13 @@ int forwards_remove(struct forwards *forwards, uint64_t lease, unsigned number, 
 void forwards_end_lease(struct forwards *forwards, uint64_t lease) {
         list_for_each(struct forward, forward, &forwards->forwards, entry)
                 if (forward->lease == lease)
-                        forward_free(forward);
+                        forward_end(forward);
 }
 
 void forwards_end_strays(struct forwards *forwards, bool (*stands)(void *data, uint64_t lease), void *data) {
         list_for_each(struct forward, forward, &forwards->forwards, entry)
                 if (!stands(data, forward->lease))
-                        forward_free(forward);
+                        forward_end(forward);
 }
 
 bool forwards_tell(struct forwards *forwards, forwards_fn fn, void *data) {

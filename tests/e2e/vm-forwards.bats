@@ -6,24 +6,13 @@ bats_require_minimum_version 1.5.0
 load harness/all
 
 setup_file() {
-        need world_possible
-        guest_build
-        world_create
-        outside_dns
-        world_accept
+        vms_setup_file
 }
-
 teardown() {
-        [[ -n ${BATS_TEST_COMPLETED:-} ]] || { vms_dump; berth_dump; }
-        vms_rm
+        vms_teardown
 }
-
 teardown_file() {
-        berth_end user
-        berth_end system
-        assert_nothing_left 10
-        spawn_end outside-dns
-        world_destroy --force
+        vms_teardown_file
 }
 
 network_pid() {
@@ -73,6 +62,7 @@ survive() {
         guest_run -t 60 "$mode-web" 'dhcp eth0 && serve 80 hello && answer 53 pong'
         answers 10
         kept=$(forwards "$mode")
+        [[ $(berth_as "$mode" berth net show shared) == *"tcp      ::1"*18001*web*80* ]]
 
         replaced "$mode" "$(network_pid "$mode")"
         outpost=$(in_host pgrep -o -P "$(network_pid "$mode")" berth-network)

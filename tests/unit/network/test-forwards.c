@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "base/fd.h"
 #include "harness.h"
 #include "network/forwards.h"
 
@@ -153,4 +154,39 @@ static void test_removed(void **state) {
         end(&bench);
 }
 
-HARNESS_MAIN(cmocka_unit_test(test_limits), cmocka_unit_test(test_told), cmocka_unit_test(test_removed))
+/* The port of one that is removed is free at once, though the broker still has its copy of the socket. */
+static void test_port_is_free(void **state) {
+        const struct forward_request request = { 1, 1000, 0, FORWARD_TCP, "web", 80 };
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        socklen_t size = sizeof(address);
+        struct bench bench;
+        struct error error = ERROR_INIT;
+        unsigned number = 0;
+        const int on = 1;
+
+        make(&bench);
+        int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), next = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        setsockopt(next, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+        assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+        /* With a port that was asked for, as a VM's are: the kernel keeps it for the socket's life. */
+        fd_close(listener);
+        listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+        assert_int_equal(listen(listener, 1), 0);
+        int copy = fd_dup(listener);
+        assert_int_equal(forwards_add(bench.forwards, &request, listener, &number, &error), 0);
+        assert_int_equal(bind(next, (struct sockaddr *)&address, sizeof(address)), -1);
+
+        assert_int_equal(forwards_remove(bench.forwards, 1, number, &error), 0);
+        assert_int_equal(bind(next, (struct sockaddr *)&address, sizeof(address)), 0);
+        assert_int_equal(listen(next, 1), 0);
+        fd_close(next);
+        fd_close(copy);
+        end(&bench);
+}
+
+HARNESS_MAIN(cmocka_unit_test(test_limits), cmocka_unit_test(test_told), cmocka_unit_test(test_removed),
+             cmocka_unit_test(test_port_is_free))
