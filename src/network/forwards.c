@@ -253,8 +253,8 @@ static int check_limits(const struct forwards *forwards, const struct forward_re
                 n += forward->uid == request->uid;
         if (n >= FORWARDS_USER_MAX)
                 return error_set(error, -EDQUOT,
-                                 "uid %u has %u forwards on this network, which is the limit for one user", request->uid,
-                                 n);
+                                 "uid %u has %u forwards on this network, which is the limit for one user",
+                                 request->uid, n);
         if (forwards->n >= FORWARDS_MAX)
                 return error_set(error, -EDQUOT, "the network has %u forwards, which is the limit", forwards->n);
         return 0;

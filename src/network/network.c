@@ -200,15 +200,15 @@ static bool send_forward(const struct forward_request *forward, int socket, void
         struct network *network = data;
 
         control_send(network->control,
-                     json_pack("{ss sI sI si ss ss si}", "command", "forward", "lease", (json_int_t)forward->lease, "uid",
-                               (json_int_t)forward->uid, "forward", (int)forward->number, "protocol",
+                     json_pack("{ss sI sI si ss ss si}", "command", "forward", "lease", (json_int_t)forward->lease,
+                               "uid", (json_int_t)forward->uid, "forward", (int)forward->number, "protocol",
                                forward_protocol_name(forward->protocol), "name", forward->name, "port",
                                (int)forward->port),
                      &socket, 1);
         return !control_congested(network->control);
 }
 
-/* Tells the broker of leases and forwards that it does not know. Goes on where it had to stop; the end is told once. */
+/* Of leases and forwards that the broker does not know. Goes on where it had to stop; the end is told once. */
 static void tell_broker(void *data) {
         struct network *network = data;
 
@@ -380,7 +380,7 @@ static void send_listing(struct network *network, uint64_t serial) {
         }
         /* Some 150 interfaces fill a line. */
         if (json_dumpb(listing, NULL, 0, JSON_COMPACT) >= WIRE_LINE_MAX) {
-                _cleanup_free_ char *text = text_format("%zu interfaces, and the forwards, are more than a message can list",
+                _cleanup_free_ char *text = text_format("%zu interfaces and the forwards are more than a message lists",
                                                         ports_count(network->ports));
                 json_object_del(listing, "interfaces");
                 json_object_del(listing, "forwards");
