@@ -35,7 +35,8 @@ static int not_installed(struct error *error) {
                          "it belongs beside berth, or in " BERTH_BINDIR "; BERTH_VMHOST names another");
 }
 
-/* What vmhost said last, which may have a second line, without who speaks: a new string, "" for nothing, or NULL. */
+/* What vmhost said last, which may have a second line, without who speaks: a new string, "" for nothing, or
+ * NULL. */
 static char *find_reason(const struct program *program) {
         static const char speaker[] = "vmhost: ";
         _cleanup_free_ char *text = program_complaints(program);

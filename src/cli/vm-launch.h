@@ -19,6 +19,6 @@ int vm_launch_finish(struct session *session, const struct vm *vm, struct progra
 /* Both, where the VM runs without a vmhost; then it has one. Otherwise nothing. 0 or -errno. */
 int vm_adopt(struct session *session, const struct vm *vm);
 
-/* What vmhost makes of a VM's file: a new reference to an object with all defaults. -EINVAL with "FILE:LINE: reason"
- * where it is wrong; another -errno. Asks no VM. */
+/* What vmhost makes of a VM's file: a new reference to an object with all defaults. -EINVAL with "FILE:LINE:
+ * reason" where it is wrong; another -errno. Asks no VM. */
 int vm_configured(const struct vm *vm, json_t **ret, struct error *error);

@@ -68,7 +68,8 @@ int end_judge(struct end *end, const struct end_evidence *evidence) {
          * SIGKILL looks the same otherwise. */
         if (evidence->out_of_memory && evidence->stage != STOP_SIGKILL) {
                 end->by = END_BY_OOM;
-                reason = text_format("the kernel ended QEMU for want of memory, on the host or within its limit");
+                reason = text_format(
+                        "the kernel ended QEMU for want of memory, on the host or within its limit");
         } else if (evidence->panicked) {
                 end->by = END_BY_CRASH;
                 reason = text_format("the guest's kernel panicked");

@@ -175,8 +175,7 @@ static int place(pid_t pid, void *data, struct error *error) {
         return scope_enter(pid, p->c, p->name, error);
 }
 
-static int start(struct preparation *p, const struct session *session, pid_t *ret_pid,
-                 struct error *error) {
+static int start(struct preparation *p, const struct session *session, pid_t *ret_pid, struct error *error) {
         const char *accelerator = qemu_accelerator(p->c, error);
         const struct arguments_context context = {
                 .name = p->name,

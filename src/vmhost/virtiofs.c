@@ -43,10 +43,11 @@ int virtiofs_start(const char *program, const char *directory, const struct conf
 
         /* QEMU's own, in C, which is the one that needs GLib, gives up its groups; that takes root. */
         if (geteuid() != 0 && linkage_needs(program, "libglib-2.0.so"))
-                return error_set(error, -EOPNOTSUPP,
-                                 "the share %s: %s runs for root only; \"9p\" works without it, and so does the "
-                                 "virtiofsd in Rust",
-                                 share->tag, program);
+                return error_set(
+                        error, -EOPNOTSUPP,
+                        "the share %s: %s runs for root only; \"9p\" works without it, and so does the "
+                        "virtiofsd in Rust",
+                        share->tag, program);
         _cleanup_fd_ int connection = make_sockets(directory, share->tag, &listener, error);
         if (connection < 0)
                 return connection;

@@ -36,7 +36,9 @@ static struct arguments_context context_of(void) {
 }
 
 static void test_kernel(void **state) {
-        struct configuration c = { .memory_mib = 256, .cpus = 2, .kernel = (char *)"/vmlinuz",
+        struct configuration c = { .memory_mib = 256,
+                                   .cpus = 2,
+                                   .kernel = (char *)"/vmlinuz",
                                    .command_line = (char *)"console=ttyS0" };
         struct arguments_context context = context_of();
         _cleanup_free_ char *line = compose(&c, &context);

@@ -172,7 +172,8 @@ static void test_seed(void **state) {
         c.ssh_user = (char *)"root";
         assert_int_equal(seed_write(&c, "web", NULL, 0, path, NULL), 0);
         assert_json(read_json(path, "user-data", "#cloud-config\n"),
-                    "{\"disable_root\":false,\"hostname\":\"web\",\"ssh_pwauth\":false,\"user\":{\"name\":\"root\"}}");
+                    "{\"disable_root\":false,\"hostname\":\"web\",\"ssh_pwauth\":false,\"user\":{\"name\":"
+                    "\"root\"}}");
         _cleanup_free_ char *listing = run(NULL, "mdir -b -i %s ::", path);
         assert_string_equal(listing, "::/meta-data\n::/user-data\n");
         harness_remove_directory(directory);
