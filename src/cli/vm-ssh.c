@@ -46,7 +46,8 @@ static int ask_port(struct session *session, const struct vm *vm, uint16_t *ret)
         if (port <= 0 || port > 65535)
                 return error_set(&session->error, -ENOTSUP,
                                  "VM %s has no port for ssh\n"
-                                 "it has no network, or \"ssh\": false, in %s/" VM_CONFIGURATION,
+                                 "it has no network, or \"ssh\": false, in %s/" VM_CONFIGURATION
+                                 "; `berth vm exec --agent` needs neither",
                                  vm->name, vm->directory);
         *ret = (uint16_t)port;
         return 0;
