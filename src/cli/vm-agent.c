@@ -22,14 +22,13 @@
 
 /* One connection. */
 struct talk {
-        int fd;
+        int fd; /* borrowed */
         uint64_t deadline;
         char *input; /* what came and is not looked at yet */
         size_t used, room;
 };
 
 static void talk_deinit(struct talk *talk) {
-        fd_close(talk->fd);
         free(talk->input);
 }
 
@@ -89,7 +88,8 @@ static int receive(struct talk *talk) {
                 talk->room = room;
         }
         for (;;) {
-                int r = await(talk, POLLIN);
+                /* One that never pauses can always be read from: poll alone would not end it. */
+                int r = vm_clock_left_ms(talk->deadline) == 0 ? -ETIMEDOUT : await(talk, POLLIN);
                 if (r < 0)
                         return r;
                 ssize_t n = recv(talk->fd, talk->input + talk->used, talk->room - talk->used, MSG_DONTWAIT);
@@ -155,23 +155,19 @@ static int receive_line(struct talk *talk, json_t **ret) {
         }
 }
 
-/* guest-sync-delimited: from its answer on, all is an answer to us. */
-static int synchronise(struct talk *talk) {
-        uint32_t random;
-        json_int_t id;
-
-        if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-                return -errno;
-        id = random;
+/* guest-sync-delimited: from its answer on, all is an answer to us. What comes before is another's: that of a
+ * client which did not wait for it. */
+static int synchronise(struct talk *talk, json_int_t id) {
         json_auto_t *arguments = json_pack("{s:I}", "id", id);
         int r = arguments ? send_command(talk, "\xff", "guest-sync-delimited", arguments) : -ENOMEM;
+
         while (r == 0) {
                 json_auto_t *answer = NULL;
 
-                r = skip_to_delimiter(talk);
+                /* Lines that are there already take time as well. */
+                r = vm_clock_left_ms(talk->deadline) == 0 ? -ETIMEDOUT : skip_to_delimiter(talk);
                 if (r == 0)
                         r = receive_line(talk, &answer);
-                /* Another's: that of a client which did not wait for it. */
                 const json_t *value = json_object_get(answer, "return");
                 if (r == 0 && json_is_integer(value) && json_integer_value(value) == id)
                         return 0;
@@ -198,15 +194,12 @@ static int take_answer(const json_t *answer, const char *command, json_t **ret, 
         return error_set(error, -EREMOTEIO, "%s", text[0] ? text : "no reason was given");
 }
 
-int vm_agent_ask(const char *directory, const char *command, json_t *consume_arguments, uint64_t deadline,
-                 json_t **ret, struct error *error) {
-        json_auto_t *arguments = consume_arguments, *answer = NULL;
-        _cleanup_(talk_deinit) struct talk talk = { .deadline = deadline };
-        int r;
+int vm_agent_talk(int socket, uint32_t id, const char *command, const json_t *arguments, uint64_t deadline,
+                  json_t **ret, struct error *error) {
+        _cleanup_(talk_deinit) struct talk talk = { .fd = socket, .deadline = deadline };
+        json_auto_t *answer = NULL;
 
-        talk.fd = r = vm_connect(directory, VM_AGENT_SOCKET);
-        if (r >= 0)
-                r = synchronise(&talk);
+        int r = synchronise(&talk, id);
         if (r >= 0)
                 r = send_command(&talk, "", command, arguments);
         if (r >= 0)
@@ -216,4 +209,17 @@ int vm_agent_ask(const char *directory, const char *command, json_t *consume_arg
         if (r < 0)
                 return error_errno(error, r, "cannot ask the guest agent");
         return take_answer(answer, command, ret, error);
+}
+
+int vm_agent_ask(const char *directory, const char *command, json_t *consume_arguments, uint64_t deadline,
+                 json_t **ret, struct error *error) {
+        json_auto_t *arguments = consume_arguments;
+        _cleanup_fd_ int fd = vm_connect(directory, VM_AGENT_SOCKET);
+        uint32_t id;
+
+        if (fd < 0)
+                return error_errno(error, fd, "cannot ask the guest agent");
+        if (getrandom(&id, sizeof(id), 0) != sizeof(id))
+                return error_errno(error, -errno, "cannot ask the guest agent");
+        return vm_agent_talk(fd, id, command, arguments, deadline, ret, error);
 }

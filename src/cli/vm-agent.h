@@ -22,3 +22,7 @@
  */
 int vm_agent_ask(const char *directory, const char *command, json_t *consume_arguments, uint64_t deadline,
                  json_t **ret, struct error *error);
+
+/* The same on a connection that is there, a non-blocking socket, with an id of one's own. */
+int vm_agent_talk(int socket, uint32_t id, const char *command, const json_t *arguments, uint64_t deadline,
+                  json_t **ret, struct error *error);

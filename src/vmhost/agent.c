@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 
 #include "base/fd.h"
@@ -103,13 +104,18 @@ int agent_shutdown(struct agent **ret, struct loop *loop, const char *directory,
                    uint64_t timeout_us, agent_fn fn, void *data) {
         struct agent *agent = calloc(1, sizeof(*agent));
         char line[128];
+        uint32_t serial;
         int r;
 
         if (!agent)
                 return -ENOMEM;
         agent->fn = fn;
         agent->data = data;
-        agent->serial = (int64_t)(loop_now() & INT32_MAX);
+        if (getrandom(&serial, sizeof(serial), 0) != sizeof(serial)) {
+                free(agent);
+                return -EAGAIN;
+        }
+        agent->serial = serial;
         agent->fd = r = endpoint_connect(directory, socket);
         if (r >= 0)
                 r = loop_add_timer(loop, &agent->timer, on_timer, agent);
