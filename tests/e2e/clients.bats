@@ -200,8 +200,8 @@ no_clients() {
                 [ "$(cat "$(race_directory "$mode")"/a* | sort -u | wc -l)" -eq 20 ]
                 jq -e '(.clients | length) == 20 and (.interfaces | length) == 20' "$(race_directory "$mode")/show"
                 [ "$(programs berthd)" -eq 1 ]
-                # The network's process and its outpost.
-                [ "$(programs berth-network)" -eq 2 ]
+                # The network's process and its outpost, once what the last commands left is tidied up by its children.
+                eventually 10 eval '[ "$(programs berth-network)" -eq 2 ]'
                 rm -rf "$(race_directory "$mode")"
                 berth_end "$mode"
         done

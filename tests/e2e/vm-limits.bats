@@ -82,3 +82,22 @@ no_scopes() {
         [ "$(vm user ls --json | jq -r '.[0].state')" != running ]
         no_scopes
 }
+
+@test "a user's own systemd limits as well, where it is given the controllers, and else it is told that it may not" {
+        local qemu
+        systemd_user_start "$BERTH_UID"
+        vm_create user web --no-network --memory-limit 1G
+        run vm user start web
+        # To a user no controller of version 1 is delegated.
+        if grep -qE '^[0-9]+:(.*,)?memory(,.*)?:' /proc/self/cgroup; then
+                [ "$status" -eq 1 ]
+                [[ $output == *"made berth-vm-web-"*"but applied no limit of \"memory\""*Delegate=* ]]
+        else
+                [ "$status" -eq 0 ]
+                qemu=$(vm_qemu user web)
+                [ "$(vm_fact user web .scope)" = "berth-vm-web-$qemu.scope" ]
+                [ "$(limit memory "$qemu" memory.max memory.limit_in_bytes)" = $((1 << 30)) ]
+        fi
+        vm_rm user web
+        systemd_user_stop "$BERTH_UID"
+}

@@ -28,6 +28,34 @@ systemd_start() {
         }
 }
 
+# systemd_user_start UID: that user's own manager, with a bus, in a cgroup that is delegated to it as far as the version
+# of cgroups allows. It ends with the other.
+systemd_user_start() {
+        local home
+        home=$(user_directory "$1")
+        as_user "$1" true
+        in_host systemd-run --quiet --unit="user-$1" --uid="$1" -p DefaultDependencies=no -p Delegate=yes \
+                -E "SYSTEMD_UNIT_PATH=$WORLD/systemd/user-units" -E "SYSTEMD_GENERATOR_PATH=$WORLD/systemd/none" \
+                -E "SYSTEMD_ENVIRONMENT_GENERATOR_PATH=$WORLD/systemd/none" -E "HOME=$home" -E "XDG_RUNTIME_DIR=$home/run" \
+                /lib/systemd/systemd --user --unit=berth-test.target --log-target=null
+        eventually 10 systemd_user_answers_ "$1"
+}
+systemd_user_answers_() {
+        as_user "$1" busctl --user --quiet call org.freedesktop.systemd1 /org/freedesktop/systemd1 \
+                org.freedesktop.systemd1.Manager ListUnits 2>/dev/null
+}
+systemd_user_stop() {
+        # Without most of its units it does not end by itself.
+        in_host systemctl kill --signal=KILL "user-$1"
+        eventually 10 systemd_user_gone_ "$1"
+        in_host systemctl reset-failed "user-$1"
+        in_host rm -rf "$(user_directory "$1")/run"/{bus,systemd,dbus-1}
+}
+
+systemd_user_gone_() {
+        ! in_host systemctl is-active --quiet "user-$1"
+}
+
 # systemd_stop: ends it, with all that runs beside it, and takes its cgroups away.
 systemd_stop() {
         [[ -n ${SYSTEMD_OUTER:-} ]] || return 0
