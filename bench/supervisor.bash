@@ -29,6 +29,7 @@ measure_supervisor() {
         guest_build
         firmware_make_ "$directory/first.rom"
         broker_start system
+        broker_start user
         supervisor_ask_
         supervisor_list_
         # A network that is there already, as it is for all but the first VM.
@@ -38,17 +39,20 @@ measure_supervisor() {
         spawn_end holder
         network_remove system shared
         broker_stop system
+        broker_stop user
 }
 
-# The running VM's `status`, and the same sockets with nobody behind them, in turns; then its memory.
+# The running VM's `status`, and the same sockets with nobody behind them, in turns; then its memory, of a fresh vmhost each
+# time.
 supervisor_ask_() {
-        local round count=$((QUICK ? 500 : 3000)) peer=$WORLD/peer.sock
-        machine_create system web --no-network
+        local round mode count=$((QUICK ? 500 : 3000)) peer=$WORLD/peer.sock
+        machine_create system web
         berth_in system vm start web >/dev/null
         spawn --ready ready peer instrument ask --serve "$peer" $'{"ok":true,"state":"running"}\n'
         for ((round = 0; round < ROUNDS; round++)); do
+                ((round % 2)) && supervisor_batch_ "$peer" peer
                 supervisor_batch_ "$(vm_folder system web)/vmhost.sock" status
-                supervisor_batch_ "$peer" peer
+                ((round % 2)) || supervisor_batch_ "$peer" peer
         done
         spawn_end peer
         figure supervisor.status.p50 "status of a running VM: p50" µs "<=50" <"$directory/status.p50"
@@ -56,11 +60,20 @@ supervisor_ask_() {
         ratios "$directory/status.p50" "$directory/peer.p50" |
                 figure supervisor.status.ratio "status over an answer from nobody: p50" ratio ""
 
-        berth_in system vm show web >/dev/null
-        for ((round = 0; round < ROUNDS; round++)); do
-                memory_of_ "$(in_host cat "$(vm_folder system web)/vmhost.pid")"
-        done | figure supervisor.memory "vmhost, with a running VM" MiB "<=1"
-        berth_in system vm rm --force web >/dev/null
+        machine_create user web
+        for ((round = 0; round < (ROUNDS + 1) / 2; round++)); do
+                for mode in system user; do
+                        berth_in "$mode" vm kill web >/dev/null
+                        berth_in "$mode" vm start web >/dev/null
+                        berth_in "$mode" vm show web >/dev/null
+                        memory_of_ "$(in_host cat "$(vm_folder "$mode" web)/vmhost.pid")" >>"$directory/memory.$mode"
+                done
+        done
+        for mode in system user; do
+                figure "supervisor.memory.$mode" "vmhost, with a running VM on a network, $mode mode" MiB "<=1" \
+                        <"$directory/memory.$mode"
+                berth_in "$mode" vm rm --force web >/dev/null
+        done
 }
 supervisor_batch_() {
         instrument ask "$1" "$count" '{"method":"status"}' >"$directory/batch"
@@ -82,10 +95,11 @@ supervisor_list_() {
                 set -e
                 for ((i = 0; i < $2; i++)); do
                         begin=${EPOCHREALTIME/./}
-                        "$1" vm ls --json >"$3"
+                        "$1" vm ls --json >>"$3"
                         echo $((${EPOCHREALTIME/./} - begin)) | sed "s/...\$/.&/"
                 done' bash "$programs/src/cli/berth" $((ROUNDS * 3)) "$directory/list" >"$directory/list.ms"
-        jq -e --argjson n "$SUPERVISOR_VMS" 'length == $n and (map(select(.state == "running")) | length == $n - 1)' \
+        jq -es --argjson n "$SUPERVISOR_VMS" \
+                'length > 0 and all(.[]; length == $n and (map(select(.state == "running")) | length == $n - 1))' \
                 "$directory/list" >/dev/null
         figure supervisor.list "vm ls --json, $SUPERVISOR_VMS VMs, one of them frozen" ms "<=100" <"$directory/list.ms"
         in_host kill -CONT "$frozen"
@@ -113,8 +127,7 @@ firmware_make_() {
 # `berth vm start` to the first instruction, and the same command line of QEMU by hand, in turns. Where the other had
 # file descriptors, by hand it has a tap that is there already and paths.
 supervisor_start_() {
-        local round mode line words
-        broker_start user
+        local round kind mode words
         spawn --ready ready holder-user as_mode user "$programs/bench/crowd" "$(broker_socket user)" shared 1 1
         in_host ip tuntap add dev byhand mode tap vnet_hdr
         in_host ip link set byhand up
@@ -127,12 +140,9 @@ supervisor_start_() {
         berth_in system vm kill web >/dev/null
         supervisor_by_hand_
         for ((round = 0; round < ROUNDS; round++)); do
-                for mode in system user; do
-                        supervisor_first_ "$mode"
+                for kind in $( ((round % 2)) && echo hand user system || echo system user hand); do
+                        "supervisor_first_$kind"
                 done
-                instrument until "$WORLD/byhand/console.log" first 20 "${words[@]}" >>"$directory/start.hand"
-                in_host pkill -KILL -F "$WORLD/byhand/pid"
-                eventually 10 supervisor_gone_ "$WORLD/byhand/pid" >/dev/null
         done
         figure supervisor.start.hand "QEMU by hand to the first instruction" ms "" <"$directory/start.hand"
         for mode in system user; do
@@ -145,9 +155,19 @@ supervisor_start_() {
         in_host ip link del byhand
         spawn_end holder-user
         network_remove user shared
-        broker_stop user
 }
-supervisor_first_() {
+supervisor_first_hand() {
+        instrument until "$WORLD/byhand/console.log" first 20 "${words[@]}" >>"$directory/start.hand"
+        in_host pkill -KILL -F "$WORLD/byhand/pid"
+        eventually 10 supervisor_gone_ "$WORLD/byhand/pid" >/dev/null
+}
+supervisor_first_system() {
+        supervisor_first_of_ system
+}
+supervisor_first_user() {
+        supervisor_first_of_ user
+}
+supervisor_first_of_() {
         as_mode "$1" "$programs/bench/until" "$(vm_folder "$1" web)/console.log" first 20 \
                 "$programs/src/cli/berth" vm start web >>"$directory/start.$1"
         # The command looks for more than the first instruction; the VM is up all the same.
@@ -178,7 +198,7 @@ supervisor_ready_() {
         machine_create system microvm --machine microvm
         machine_create system q35 --firmware /usr/share/seabios/bios-256k.bin
         for ((round = 0; round < (ROUNDS + 1) / 2; round++)); do
-                for machine in microvm q35; do
+                for machine in $( ((round % 2)) && echo q35 microvm || echo microvm q35); do
                         instrument until "$(vm_folder system "$machine")/console.log" 'berth-guest: ready' 60 \
                                 "$programs/src/cli/berth" vm start "$machine" >>"$directory/ready.$machine"
                         berth_in system vm kill "$machine" >/dev/null
