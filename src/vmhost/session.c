@@ -440,8 +440,8 @@ json_t *session_describe(const struct session *session) {
                         json_decref(networks);
                         return NULL;
                 }
-        return json_pack("{si si so sO}", "ssh_port", (int)session->ssh_port, "broker_fd", broker,
-                         "networks", networks, "forwards", session->forwards);
+        return json_pack("{si si so sO}", "ssh_port", (int)session->ssh_port, "broker_fd", broker, "networks",
+                         networks, "forwards", session->forwards);
 }
 
 /* ---- In the loop ---- */
@@ -478,22 +478,27 @@ static int watch_network(struct link *link) {
                            on_network, link);
 }
 
+static void log_lost(const struct link *link, const char *why) {
+        log_warning("the lease on the network %s has ended: %s", link->view.network, why);
+}
+
 static int on_network(struct source *source, int fd, uint32_t events, void *data) {
         struct link *link = data;
         const struct berth_event *event;
-        const char *why = link->network ? NULL : "its handle was closed";
+        bool lost = false;
 
         link->source = source_free(link->source);
-        if (link->network) {
-                berth_network_dispatch(link->network);
-                while ((event = berth_network_pop_event(link->network)))
-                        if (event->type == BERTH_EVENT_NETWORK_LOST)
-                                why = event->message;
+        if (!link->network) {
+                log_lost(link, "its handle was closed");
+                return 0;
         }
-        if (!why)
-                return watch_network(link);
-        log_warning("the lease on the network %s has ended: %s", link->view.network, why);
-        return 0;
+        berth_network_dispatch(link->network);
+        while ((event = berth_network_pop_event(link->network)))
+                if (event->type == BERTH_EVENT_NETWORK_LOST) {
+                        log_lost(link, event->message); /* which is the event's, and ends with it */
+                        lost = true;
+                }
+        return lost ? 0 : watch_network(link);
 }
 
 int session_watch(struct session *session, struct loop *loop) {

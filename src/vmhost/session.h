@@ -72,11 +72,10 @@ int session_fds(const struct session *session, int **ret_fds, size_t *ret_n);
 void session_handed_over(struct session *session);
 
 /*
- * An object for state.json and `show`, a new reference:
- *      {"ssh_port", "broker_fd", "networks":
- * [{"network","port","mac","address","ipv6_address","mtu","queues", "gateway","domain","handle_fd"}],
- * "forwards": [{"protocol","listen_address","listen_port","port"}]} The numbers of the file descriptors are
- * QEMU's. NULL when memory is short.
+ * An object for state.json and `show`, a new reference, with "ssh_port", "broker_fd", "networks" (of each
+ * "network", "port", "mac", "address", "ipv6_address", "mtu", "queues", "gateway", "domain", "handle_fd") and
+ * "forwards" (of each "protocol", "listen_address", "listen_port", "port"). The numbers of the file
+ * descriptors are QEMU's. NULL when memory is short.
  */
 json_t *session_describe(const struct session *session);
 
