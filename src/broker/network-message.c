@@ -183,12 +183,18 @@ static int on_forward(struct network *network, struct wire_message *message, str
         int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), true, error);
         if (r < 0)
                 return r;
-        if (!network->facts || message->n_fds != 1)
+        if (!network->facts)
                 return error_set(error, -EPROTO, "\"forward\" out of place");
 
         struct lease *lease = find_lease(network, id);
         if (!lease)
                 return 0;
+        /* A broker that is out of file descriptors is no reason to end a network that runs. */
+        if (message->n_fds != 1) {
+                log_warning("network %s: the socket of a forward did not arrive: it ends with the network's process",
+                            network->name);
+                return 0;
+        }
         r = lease_add_forward(lease, (unsigned)number, message->body, wire_message_take_fd(message, 0));
         if (r < 0)
                 log_warning("network %s: a forward cannot be kept for the case that its process ends: out of memory",
