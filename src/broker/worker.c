@@ -58,7 +58,12 @@ static void receive(struct worker *worker) {
                 r = wire_receive(worker->wire, &message, &error);
                 if (r == WIRE_MESSAGE)
                         worker->events->message(worker->data, &message);
-        } while (r == WIRE_MESSAGE && worker->wire);
+                /* With file descriptors for which we have no room: no fault of its own, and none of the
+                 * networks'. */
+                else if (r == WIRE_MALFORMED)
+                        log_warning("a message of berth-network (pid %d) is lost: %s", worker->pid,
+                                    error_text(&error, -EPROTO));
+        } while ((r == WIRE_MESSAGE || r == WIRE_MALFORMED) && worker->wire);
 
         if (r == WIRE_AGAIN || !worker->wire)
                 return;

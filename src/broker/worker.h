@@ -11,10 +11,10 @@
 #include "wire/wire.h"
 
 /*
- * A worker is spoken to until its process has ended. Whatever goes wrong on its socket (it closes it, does
- * not read, breaks the framing) ends the process sooner or later, and only that end is told: `ended` is the
- * one place where a network learns that it needs another worker. All that the process sent before it ended is
- * delivered before.
+ * A worker is spoken to until its process has ended. A message that cannot be taken is lost, and logged.
+ * Whatever else goes wrong on its socket (it closes it, does not read, breaks the framing) ends the process
+ * sooner or later, and only that end is told: `ended` is the one place where a network learns that it needs
+ * another worker. All that the process sent before it ended is delivered before.
  */
 struct worker;
 

@@ -6,6 +6,7 @@
  *   mute...   never answers, and never ends by itself
  *   crash...  ends at once
  *   deaf...   does not answer `list`
+ *   noise...  tells of each lease with a line that is no message
  *
  * A handle answers anything with {"pid", "lease"}: so a test sees which process serves it. `services` of a
  * listing tells what the broker has sent: {"leases": [ids], "ended": [ids], "replacement": bool}.
@@ -118,6 +119,8 @@ static void add_handle(struct network *network, struct wire_message *message) {
                            handle) == 0);
         list_append(&network->handles, &handle->link);
         network->leases_received++;
+        if (text_starts_with(name_of(network), "noise"))
+                assert(write(wire_fd(network->broker), "no message\n", 11) == 11);
         check_idle(network);
 }
 

@@ -347,6 +347,24 @@ static void test_race_with_removal(void **state) {
         wait_for_leases(fixture, "brief", -1);
 }
 
+/* What cannot be taken is lost (as what comes with a descriptor is where we have no room for it), and ends
+ * nothing. */
+static void test_network_that_makes_noise(void **state) {
+        fixture_define(*state, "noise", "{}");
+        struct wire *client = fixture_connect(*state);
+        struct wire *first = acquire(client, "noise", NULL), *second = NULL;
+        pid_t pid = handle_server(first, NULL);
+
+        wire_free(acquire(client, "noise", NULL));
+        json_decref(fixture_network(*state, "noise"));
+        second = acquire(client, "noise", NULL);
+        assert_int_equal(handle_server(second, NULL), pid);
+        assert_int_equal(handle_server(first, NULL), pid);
+        wire_free(second);
+        wire_free(first);
+        wire_free(client);
+}
+
 /* --- What survives what --- */
 
 static void test_network_killed(void **state) {
@@ -676,9 +694,9 @@ HARNESS_MAIN(WITH_BROKER(test_acquire), WITH_BROKER(test_acquire_twice_is_one_le
              WITH_BROKER(test_release), WITH_BROKER(test_remove), WITH_BROKER(test_enter),
              WITH_BROKER(test_list), WITH_BROKER(test_handle_crosses_the_leases_end),
              WITH_BROKER(test_removed_when_idle), WITH_BROKER(test_race_with_removal),
-             WITH_BROKER(test_network_killed), WITH_BROKER(test_network_killed_too_often),
-             WITH_BROKER(test_many_handles), WITH_BROKER(test_broker_killed),
-             WITH_BROKER(test_broker_terminated), WITH_BROKER(test_stale_leftovers),
-             WITH_BROKER(test_second_broker), WITH_BROKER(test_idle_broker_ends),
-             WITH_BROKER(test_race_with_the_brokers_end), WITH_BROKER(test_activation),
-             cmocka_unit_test(test_user_mode_for_root))
+             WITH_BROKER(test_network_that_makes_noise), WITH_BROKER(test_network_killed),
+             WITH_BROKER(test_network_killed_too_often), WITH_BROKER(test_many_handles),
+             WITH_BROKER(test_broker_killed), WITH_BROKER(test_broker_terminated),
+             WITH_BROKER(test_stale_leftovers), WITH_BROKER(test_second_broker),
+             WITH_BROKER(test_idle_broker_ends), WITH_BROKER(test_race_with_the_brokers_end),
+             WITH_BROKER(test_activation), cmocka_unit_test(test_user_mode_for_root))
