@@ -74,10 +74,9 @@ __attribute__((noreturn)) static void play(int listener, const char *script) {
                         hear(fd, line, sizeof(line));
                         break;
                 case 'L':
-                        for (size_t i = 0; i < sizeof(flood); i += 2)
-                                memcpy(flood + i, "\xff\n", 2);
-                        /* fall through */
                 case 'F':
+                        for (size_t i = 0; script[0] == 'L' && i < sizeof(flood); i += 2)
+                                memcpy(flood + i, "\xff\n", 2);
                         for (;;)
                                 say(fd, flood, sizeof(flood));
                 default:
