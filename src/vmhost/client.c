@@ -53,10 +53,12 @@ static void drop_input(struct client *client) {
 }
 
 /* Closing a Unix socket with unread bytes makes the peer's read fail behind our answer, where an end is due:
- * a second request is ignored, not punished (unix_release_sock). */
+ * a second request is ignored, not punished (unix_release_sock). First no more may come: the peer's further
+ * bytes fail with it, and not its read. */
 static void drain(int fd) {
         char buffer[READ_SIZE];
 
+        shutdown(fd, SHUT_RD);
         for (size_t total = 0; total < IGNORED_MAX;) {
                 ssize_t n = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
                 if (n <= 0)
