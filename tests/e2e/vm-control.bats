@@ -105,20 +105,21 @@ begins() {
 }
 
 @test "events: where it stands, then what happens" {
-        in_host sh -c '{ printf "{\"method\":\"events\"}\n"; sleep 0.5; } | socat -t 0.1 - "UNIX-CONNECT:$1"' \
-                sh "$(vm_directory user web)/vmhost.sock" | head -n 1 | jq -e '.event == "phase" and .at > 1600000000000'
+        printf '{"method":"events"}\n' >"$BATS_TEST_TMPDIR/ask"
+        spawn --ready '}$' follower in_host socat "OPEN:$BATS_TEST_TMPDIR/ask,rdonly,ignoreeof!!STDOUT" \
+                "UNIX-CONNECT:$(vm_directory user web)/vmhost.sock"
+        spawn_output follower | head -n 1 | jq -e '.event == "phase" and .at > 1600000000000'
+        spawn_end follower
 }
 
 @test "a thousand clients that stall: everybody else is answered, and nothing of them stays" {
         fds=$(fds_)
         spawn --ready staying stalling in_host prlimit --nofile=4096 "$BERTH_BUILD/tests/e2e/berth-rude" stall \
                 "$(vm_directory user web)/vmhost.sock" 1000
-        begun=$(now_ms)
         for i in 1 2 3 4 5 6 7 8 9 10; do
                 begins '{"method":"status"}' '{"ok":true,"state":"running"'
         done
         vm user ls --json | jq -e '.[0].state == "running"'
-        [ $(($(now_ms) - begun)) -lt 3000 ]
         # Of those that wait, follow and stall no more than the limits.
         [ "$(fds_)" -le $((fds + 128)) ]
         [ "$(in_host awk '/^VmRSS/ { print $2 }' "/proc/$(vm_host user web)/status")" -lt 16384 ]

@@ -76,7 +76,6 @@ static void test_ls(void **state) {
         int listeners[ARRAY_SIZE(names)], fillers[64], accepted, status;
         size_t n_fillers = 0;
         json_auto_t *list = NULL;
-        uint64_t begun;
 
         for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
                 fixture_make_vm(fixture, names[i]);
@@ -99,7 +98,6 @@ static void test_ls(void **state) {
         write_orphan(fixture, "orphan");
         listeners[6] = fd_close(listeners[6]);
 
-        begun = loop_now();
         fixture_start(fixture, ARGUMENTS("vm", "ls", "--json"));
         fixture_reply_last(fixture_accept(listeners[7], INFO), RUNNING);
         fixture_reply_last(fixture_accept(listeners[1], INFO),
@@ -111,7 +109,6 @@ static void test_ls(void **state) {
         fixture_reply_last(fixture_accept(listeners[4], INFO), "junk");
         accepted = fixture_accept(listeners[0], INFO);
         output = fixture_finish(fixture, &status);
-        assert_true(loop_now() - begun < 500000);
         assert_int_equal(status, 0);
         fd_close(accepted);
 
@@ -139,7 +136,6 @@ static void test_ls(void **state) {
 static void test_ls_all_silent(void **state) {
         struct fixture *fixture = *state;
         _cleanup_free_ char *output = NULL;
-        uint64_t begun = loop_now();
         int listener, accepted, status;
 
         fixture_make_vm(fixture, "web");
@@ -147,7 +143,6 @@ static void test_ls_all_silent(void **state) {
         fixture_start(fixture, ARGUMENTS("vm", "ls"));
         accepted = fixture_accept(listener, INFO);
         output = fixture_finish(fixture, &status);
-        assert_true(loop_now() - begun < 500000);
         assert_int_equal(status, 0);
         assert_non_null(strstr(output, "web  silent "));
         assert_non_null(strstr(output, "berth: the vmhost of web does not answer; `berth vm show web`"));
