@@ -2,6 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -12,6 +15,12 @@
 #include "base/fd.h"
 
 #define PIPE_SIZE 65536
+#define TURN 16 /* rounds of one direction before others have their turn */
+
+/* Seconds. A peer that vanished without a word is noticed: an idle connection is kept, a dead one is not. */
+#define KEEPALIVE_IDLE 300
+#define KEEPALIVE_INTERVAL 30
+#define KEEPALIVE_COUNT 5
 
 /* One direction: from fds[i] to fds[1 - i], through a pipe, so that no byte is copied to us (splice(2)). */
 struct direction {
@@ -35,12 +44,27 @@ static bool is_writable(int fd) {
         return poll(&p, 1, 0) == 1;
 }
 
-/* Moves what can be moved. 0 or -errno for a connection that is broken. */
-static int pump(struct relay *relay, int from) {
+/*
+ * splice(2) from TCP stops in front of urgent data, for ever; recv(2) goes past it. The byte itself stays in its place
+ * (SO_OOBINLINE), as one like the others. Bytes that an empty pipe takes at once, or -errno.
+ */
+static ssize_t copy_past_mark(int source, int writer) {
+        char bytes[PIPE_BUF];
+
+        ssize_t n = recv(source, bytes, sizeof(bytes), MSG_DONTWAIT);
+        if (n < 0)
+                return errno == EAGAIN || errno == ENOTCONN || errno == EINTR ? 0 : -errno;
+        return write(writer, bytes, (size_t)n) == n ? n : -EPIPE;
+}
+
+/* Moves what can be moved. `readable`: the source says that there is something. 0 or -errno for a connection that is
+ * broken. */
+static int pump(struct relay *relay, int from, bool readable) {
         struct direction *d = &relay->directions[from];
         int source = relay->fds[from], sink = relay->fds[1 - from];
 
-        for (;;) {
+        /* One that is not waited for any more has no other turn. */
+        for (int round = 0; round < TURN || !relay->sources[from]; round++) {
                 bool moved = false;
 
                 if (!d->at_end && d->waiting < PIPE_SIZE) {
@@ -49,6 +73,11 @@ static int pump(struct relay *relay, int from) {
                         if (n < 0 && errno != EAGAIN && errno != ENOTCONN && errno != EINTR)
                                 return -errno;
                         d->at_end = n == 0;
+                        if (n < 0 && errno == EAGAIN && readable && round == 0 && d->waiting == 0) {
+                                n = copy_past_mark(source, d->writer);
+                                if (n < 0)
+                                        return (int)n;
+                        }
                         d->waiting += n > 0 ? (size_t)n : 0;
                         moved = n > 0;
                 }
@@ -66,8 +95,9 @@ static int pump(struct relay *relay, int from) {
                         d->closed = true;
                 }
                 if (!moved)
-                        return 0;
+                        break;
         }
+        return 0;
 }
 
 /*
@@ -95,29 +125,45 @@ static int set_events(struct relay *relay) {
         return 0;
 }
 
-/* A close without linger is a reset (tcp(7), socket(7)). On other sockets it does nothing. */
-static void reset(struct relay *relay) {
-        const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+/*
+ * A close without linger is a reset (socket(7)). It is what happens to both sockets whenever this process ends, by
+ * whatever, until both streams have: a stream that was cut never looks like one that is complete. On other sockets than
+ * TCP's these options do nothing.
+ */
+static void close_by_reset(int fd, bool on) {
+        const struct linger linger = { .l_onoff = on, .l_linger = 0 };
 
-        for (int i = 0; i < 2; i++)
-                setsockopt(relay->fds[i], SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+static void set_options(int fd) {
+        const int on = 1, idle = KEEPALIVE_IDLE, interval = KEEPALIVE_INTERVAL, count = KEEPALIVE_COUNT;
+
+        close_by_reset(fd, true);
+        setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 }
 
 static int on_event(struct source *source, int fd, uint32_t events, void *data) {
         struct relay *relay = data;
+        int side = fd == relay->fds[0] ? 0 : 1;
 
-        int r = (events & EPOLLERR) ? -EPIPE : pump(relay, 0);
-        if (r == 0)
-                r = pump(relay, 1);
         /* A peer that is gone both ways is a hang-up without end; what it said last is moved as the other takes it. */
-        for (int i = 0; i < 2; i++)
-                if ((events & EPOLLHUP) && relay->fds[i] == fd)
-                        relay->sources[i] = source_free(relay->sources[i]);
+        if (events & EPOLLHUP)
+                relay->sources[side] = source_free(relay->sources[side]);
+        /* What it said before it broke off is passed on as well. */
+        int r = pump(relay, side, events & EPOLLIN);
+        if (r == 0)
+                r = events & EPOLLERR ? -EPIPE : pump(relay, 1 - side, false);
         if (r == 0)
                 r = set_events(relay);
-        if (r < 0)
-                reset(relay);
-        if (r < 0 || (relay->directions[0].closed && relay->directions[1].closed))
+        bool complete = r == 0 && relay->directions[0].closed && relay->directions[1].closed;
+        for (int i = 0; i < 2 && complete; i++)
+                close_by_reset(relay->fds[i], false);
+        if (r < 0 || complete)
                 relay->ended(relay, relay->data);
         return 0;
 }
@@ -146,6 +192,7 @@ int relay_new(struct relay **ret, struct loop *loop, int consume_a, int consume_
                                  .ended = ended, .data = data };
         int r = 0;
         for (int i = 0; i < 2 && r >= 0; i++) {
+                set_options(relay->fds[i]);
                 r = fd_set_nonblock(relay->fds[i], true);
                 if (r >= 0)
                         r = make_direction(&relay->directions[i]);

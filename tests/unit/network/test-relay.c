@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -100,6 +101,20 @@ static void end_bench(struct bench *bench) {
         loop_free(bench->loop);
         fd_close(bench->near);
         fd_close(bench->far);
+}
+
+/* Microseconds of processor that 200 ms cost in which nothing is to be done. */
+static long cpu_while_idle(struct bench *bench) {
+        struct rusage before, after;
+
+        getrusage(RUSAGE_SELF, &before);
+        run_until(bench, -1, 0, 200000);
+        getrusage(RUSAGE_SELF, &after);
+        return (after.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_utime.tv_sec -
+                before.ru_stime.tv_sec) *
+                       1000000L +
+               after.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_utime.tv_usec -
+               before.ru_stime.tv_usec;
 }
 
 static void expect(struct bench *bench, int fd, const char *text) {
@@ -222,6 +237,94 @@ static void test_reset(void **state) {
         end_bench(&bench);
 }
 
+/* What was said before a reset is heard; a direct connection would not lose it either. */
+static void test_last_words(void **state) {
+        struct bench bench;
+        struct linger at_once = { .l_onoff = 1 };
+
+        make_bench(&bench, true);
+        assert_int_equal(write(bench.near, "last words", 10), 10);
+        assert_int_equal(setsockopt(bench.near, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)), 0);
+        bench.near = fd_close(bench.near);
+        expect(&bench, bench.far, "last words");
+        expect_reset(&bench, bench.far);
+        end_bench(&bench);
+}
+
+/* Whatever ends the relay before the streams have ended: both peers can tell. */
+static void test_cut(void **state) {
+        struct bench bench;
+
+        make_bench(&bench, true);
+        assert_int_equal(write(bench.near, "half", 4), 4);
+        expect(&bench, bench.far, "half");
+        /* One that has said all is still to be told that it was not heard to the end. */
+        assert_int_equal(shutdown(bench.far, SHUT_WR), 0);
+        expect(&bench, bench.near, "");
+        bench.relay = relay_free(bench.relay);
+        expect_reset(&bench, bench.far);
+        end_bench(&bench);
+}
+
+/* SIGKILL too. */
+static void test_killed(void **state) {
+        struct bench bench = {};
+        int near[2], far[2], ready[2];
+        char byte;
+
+        make_tcp_pair(near);
+        make_tcp_pair(far);
+        assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+                struct bench child = {};
+                fd_close(near[0]);
+                fd_close(far[0]);
+                if (loop_new(&child.loop) == 0 &&
+                    relay_new(&child.relay, child.loop, near[1], far[1], on_ended, &child) == 0 &&
+                    write(ready[1], "", 1) == 1)
+                        loop_run(child.loop);
+                _exit(1);
+        }
+        fd_close(near[1]);
+        fd_close(far[1]);
+        assert_int_equal(read(ready[0], &byte, 1), 1);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+        assert_int_equal(loop_new(&bench.loop), 0);
+        expect_reset(&bench, near[0]);
+        expect_reset(&bench, far[0]);
+        loop_free(bench.loop);
+        fd_close(near[0]);
+        fd_close(far[0]);
+        fd_close(ready[0]);
+        fd_close(ready[1]);
+}
+
+/* Urgent bytes are passed on in their place, and what follows them too. */
+static void test_urgent(void **state) {
+        struct bench bench;
+        char text[8];
+        size_t n = 0;
+
+        make_bench(&bench, true);
+        assert_int_equal(send(bench.near, "a", 1, 0), 1);
+        assert_int_equal(send(bench.near, "b", 1, MSG_OOB), 1);
+        assert_int_equal(send(bench.near, "cdef", 4, 0), 4);
+        while (n < 6) {
+                assert_int_equal(run_until(&bench, bench.far, EPOLLIN, PATIENCE), 0);
+                ssize_t more = read(bench.far, text + n, sizeof(text) - n);
+                assert_true(more > 0);
+                n += (size_t)more;
+        }
+        assert_memory_equal(text, "abcdef", 6);
+        /* And with nothing behind it. */
+        assert_int_equal(send(bench.near, "g", 1, MSG_OOB), 1);
+        expect(&bench, bench.far, "g");
+        assert_true(cpu_while_idle(&bench) < 100000);
+        end_bench(&bench);
+}
+
 /* One side is given while it still connects, and may hear of data and of the other's end only then. */
 static void check_connecting(const char *data) {
         struct bench bench = { .far = -1 };
@@ -287,20 +390,11 @@ static void test_refused(void **state) {
 /* A peer that is gone altogether while the other says nothing costs no time. */
 static void check_hang_up(bool tcp) {
         struct bench bench;
-        struct rusage before, after;
 
         make_bench(&bench, tcp);
         bench.near = fd_close(bench.near);
         expect(&bench, bench.far, "");
-        getrusage(RUSAGE_SELF, &before);
-        run_until(&bench, -1, 0, 200000);
-        getrusage(RUSAGE_SELF, &after);
-        long us = (after.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_utime.tv_sec -
-                   before.ru_stime.tv_sec) *
-                          1000000L +
-                  after.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_utime.tv_usec -
-                  before.ru_stime.tv_usec;
-        assert_in_range(us, 0, 100000);
+        assert_true(cpu_while_idle(&bench) < 100000);
         end_bench(&bench);
 }
 
@@ -310,5 +404,6 @@ static void test_hang_up(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_half_close), cmocka_unit_test(test_slow_reader),
-             cmocka_unit_test(test_reset), cmocka_unit_test(test_connecting), cmocka_unit_test(test_refused),
+             cmocka_unit_test(test_reset), cmocka_unit_test(test_last_words), cmocka_unit_test(test_cut),
+             cmocka_unit_test(test_killed), cmocka_unit_test(test_urgent), cmocka_unit_test(test_connecting), cmocka_unit_test(test_refused),
              cmocka_unit_test(test_hang_up))
