@@ -16,6 +16,7 @@
 
 #define TURN 64 /* packets of one socket before others have their turn */
 #define DATAGRAM_MAX 65535
+#define PAUSE 100000U /* microseconds, where there are no file descriptors for a connection */
 
 struct forward {
         struct list entry;
@@ -28,26 +29,27 @@ struct forward {
         char name[64];
         uint16_t port;
         int socket;
-        struct source *source;
-        struct list channels; /* connections or flows */
+        uint64_t cookie;
+        struct source *source, *pause;
+        struct list channels; /* connections or flows; these from the one that was silent for longest on */
         unsigned n_channels;
 };
 
-/* A TCP connection (relay) or a UDP flow (socket, source, timer, client). */
+/* A TCP connection (relay) or a UDP flow (socket, source, timer, peer). */
 struct channel {
         struct list entry;
         struct forward *forward;
         struct relay *relay;
         int socket;
         struct source *source, *timer;
-        struct sockaddr_storage client;
-        socklen_t client_size;
+        struct forward_peer peer;
 };
 
 struct forwards {
         struct forwards_context context;
         struct list forwards;
-        unsigned n, n_channels, last;
+        unsigned n, last;
+        unsigned n_channels[2]; /* by protocol */
 };
 
 int forwards_new(struct forwards **ret, const struct forwards_context *context) {
@@ -64,7 +66,7 @@ int forwards_new(struct forwards **ret, const struct forwards_context *context) 
 static void channel_free(struct channel *channel) {
         list_unlink(&channel->entry);
         channel->forward->n_channels--;
-        channel->forward->forwards->n_channels--;
+        channel->forward->forwards->n_channels[channel->forward->protocol]--;
         relay_free(channel->relay);
         source_free(channel->source);
         source_free(channel->timer);
@@ -73,14 +75,14 @@ static void channel_free(struct channel *channel) {
 }
 
 static struct channel *channel_new(struct forward *forward) {
-        struct channel *channel = forward->forwards->n_channels < FORWARDS_CONNECTIONS_MAX ? calloc(1, sizeof(*channel)) : NULL;
+        struct channel *channel = calloc(1, sizeof(*channel));
 
         if (!channel)
                 return NULL;
         *channel = (struct channel){ .forward = forward, .socket = -1 };
         list_append(&forward->channels, &channel->entry);
         forward->n_channels++;
-        forward->forwards->n_channels++;
+        forward->forwards->n_channels[forward->protocol]++;
         return channel;
 }
 
@@ -90,6 +92,7 @@ static void forward_free(struct forward *forward) {
         list_unlink(&forward->entry);
         forward->forwards->n--;
         source_free(forward->source);
+        source_free(forward->pause);
         fd_close(forward->socket);
         free(forward);
 }
@@ -139,13 +142,71 @@ static void refuse(int consume_fd) {
         fd_close(consume_fd);
 }
 
+/* Connections, or flows, that a user's forwards have. */
+static unsigned held_by(const struct forwards *forwards, enum forward_protocol protocol, uint32_t uid) {
+        unsigned n = 0;
+
+        list_for_each(struct forward, forward, &((struct forwards *)forwards)->forwards, entry)
+                if (forward->protocol == protocol && forward->uid == uid)
+                        n += forward->n_channels;
+        return n;
+}
+
+/* Nobody has more than is left for others: the first takes at most half of all, the next half of the rest. */
+static bool has_room(const struct forward *forward) {
+        const struct forwards *forwards = forward->forwards;
+
+        return held_by(forwards, forward->protocol, forward->uid) <
+               FORWARDS_CONNECTIONS_MAX - forwards->n_channels[forward->protocol];
+}
+
+/* The flow of the user that was silent for longest, of the forward that has most of them, makes way for a new one. */
+static void make_room(const struct forward *for_whom) {
+        struct forward *most = NULL;
+
+        list_for_each(struct forward, forward, &for_whom->forwards->forwards, entry)
+                if (forward->protocol == FORWARD_UDP && forward->uid == for_whom->uid &&
+                    (!most || forward->n_channels > most->n_channels))
+                        most = forward;
+        if (most && most->n_channels > 0)
+                channel_free(container_of(most->channels.next, struct channel, entry));
+}
+
+/* One whose socket was shut down by whoever has a copy of it, from within its handler. */
+static int break_off(struct forward *forward) {
+        struct forwards_context context = forward->forwards->context;
+        uint64_t lease = forward->lease;
+        unsigned number = forward->number;
+        bool told = forward->told;
+
+        log_warning("forward %u, to %s, port %u: its socket was shut down, which ends it", number, forward->name,
+                    forward->port);
+        forward_free(forward);
+        if (told)
+                context.removed(context.data, lease, number);
+        return 0;
+}
+
+static int on_pause_over(struct source *source, void *data) {
+        struct forward *forward = data;
+
+        return source_set_events(forward->source, EPOLLIN | EPOLLRDHUP);
+}
+
 static int on_listener(struct source *source, int fd, uint32_t events, void *data) {
         struct forward *forward = data;
 
-        int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int client = forward_socket_accept(fd);
+        if (client == -ENFILE) {
+                /* Who connects waits in the socket's queue. */
+                source_arm(forward->pause, PAUSE);
+                return source_set_events(source, 0);
+        }
+        if (client == -ESHUTDOWN || (client < 0 && (events & EPOLLHUP)))
+                return break_off(forward);
         if (client < 0)
                 return 0;
-        int vm = connect_vm(forward, SOCK_STREAM);
+        int vm = has_room(forward) ? connect_vm(forward, SOCK_STREAM) : -EDQUOT;
         struct channel *channel = vm >= 0 ? channel_new(forward) : NULL;
         if (!channel) {
                 fd_close(vm);
@@ -162,33 +223,40 @@ static int on_flow_timer(struct source *source, void *data) {
         return 0;
 }
 
+/* The list of flows is kept in the order of their last packets. */
+static void touch(struct channel *flow) {
+        list_unlink(&flow->entry);
+        list_append(&flow->forward->channels, &flow->entry);
+        source_arm(flow->timer, FORWARDS_UDP_PATIENCE);
+}
+
 /* From the VM to the client. */
 static int on_flow(struct source *source, int fd, uint32_t events, void *data) {
         struct channel *channel = data;
         char datagram[DATAGRAM_MAX];
 
         for (int i = 0; i < TURN; i++) {
-                ssize_t n = recv(fd, datagram, sizeof(datagram), 0);
+                ssize_t n = recv(fd, datagram, sizeof(datagram), MSG_DONTWAIT);
                 /* An error is an ICMP message from the VM, for one packet: the flow goes on. */
                 if (n < 0)
                         break;
-                sendto(channel->forward->socket, datagram, (size_t)n, MSG_NOSIGNAL, (struct sockaddr *)&channel->client,
-                       channel->client_size);
+                forward_socket_send(channel->forward->socket, datagram, (size_t)n, &channel->peer);
         }
-        source_arm(channel->timer, FORWARDS_UDP_PATIENCE);
+        touch(channel);
         return 0;
 }
 
-static struct channel *flow_new(struct forward *forward, const struct sockaddr_storage *client, socklen_t size) {
+static struct channel *flow_new(struct forward *forward, const struct forward_peer *peer) {
         struct loop *loop = forward->forwards->context.loop;
 
-        _cleanup_fd_ int vm = connect_vm(forward, SOCK_DGRAM);
+        if (!has_room(forward))
+                make_room(forward);
+        _cleanup_fd_ int vm = has_room(forward) ? connect_vm(forward, SOCK_DGRAM) : -EDQUOT;
         struct channel *channel = vm >= 0 ? channel_new(forward) : NULL;
         if (!channel)
                 return NULL;
         channel->socket = steal_fd(&vm);
-        channel->client = *client;
-        channel->client_size = size;
+        channel->peer = *peer;
         if (loop_add_fd(loop, &channel->source, channel->socket, EPOLLIN, on_flow, channel) < 0 ||
             loop_add_timer(loop, &channel->timer, on_flow_timer, channel) < 0) {
                 channel_free(channel);
@@ -197,10 +265,18 @@ static struct channel *flow_new(struct forward *forward, const struct sockaddr_s
         return channel;
 }
 
-static struct channel *find_flow(const struct forward *forward, const struct sockaddr_storage *client, socklen_t size) {
-        list_for_each(struct channel, channel, &((struct forward *)forward)->channels, entry)
-                if (channel->client_size == size && memcmp(&channel->client, client, size) == 0)
+static bool same_peer(const struct forward_peer *a, const struct forward_peer *b) {
+        return a->client_size == b->client_size && memcmp(&a->client, &b->client, a->client_size) == 0 &&
+               memcmp(&a->local, &b->local, sizeof(a->local)) == 0;
+}
+
+/* From the last on: most packets are of one that had some a moment ago. */
+static struct channel *find_flow(const struct forward *forward, const struct forward_peer *peer) {
+        for (struct list *l = forward->channels.prev; l != &forward->channels; l = l->prev) {
+                struct channel *channel = container_of(l, struct channel, entry);
+                if (same_peer(&channel->peer, peer))
                         return channel;
+        }
         return NULL;
 }
 
@@ -210,36 +286,23 @@ static int on_datagram(struct source *source, int fd, uint32_t events, void *dat
         char datagram[DATAGRAM_MAX];
 
         for (int i = 0; i < TURN; i++) {
-                struct sockaddr_storage client = {};
-                socklen_t size = sizeof(client);
-                ssize_t n = recvfrom(fd, datagram, sizeof(datagram), 0, (struct sockaddr *)&client, &size);
+                struct forward_peer peer;
+
+                ssize_t n = forward_socket_receive(fd, datagram, sizeof(datagram), &peer);
                 if (n < 0)
-                        return 0;
-                struct channel *channel = find_flow(forward, &client, size);
+                        break;
+                struct channel *channel = find_flow(forward, &peer);
                 if (!channel)
-                        channel = flow_new(forward, &client, size);
+                        channel = flow_new(forward, &peer);
                 if (!channel)
                         continue;
-                send(channel->socket, datagram, (size_t)n, MSG_NOSIGNAL);
-                source_arm(channel->timer, FORWARDS_UDP_PATIENCE);
+                send(channel->socket, datagram, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+                touch(channel);
         }
-        return 0;
-}
-
-static int check_socket(int fd, enum forward_protocol protocol, struct error *error) {
-        int type = 0, domain = 0, listens = 0;
-        socklen_t size = sizeof(int);
-
-        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
-            getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 ||
-            getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0)
-                return error_errno(error, -EINVAL, "the file descriptor is no socket");
-        if (domain != AF_INET && domain != AF_INET6)
-                return error_set(error, -EINVAL, "the socket is of no internet family");
-        if (protocol == FORWARD_TCP && (type != SOCK_STREAM || !listens))
-                return error_set(error, -EINVAL, "the socket is no listening TCP socket");
-        if (protocol == FORWARD_UDP && type != SOCK_DGRAM)
-                return error_set(error, -EINVAL, "the socket is no UDP socket");
+        if (events & (EPOLLHUP | EPOLLRDHUP))
+                return break_off(forward);
+        if (events & EPOLLERR)
+                forward_socket_clear_errors(fd);
         return 0;
 }
 
@@ -260,11 +323,24 @@ static int check_limits(const struct forwards *forwards, const struct forward_re
         return 0;
 }
 
+/* A second forward of one socket would take what is the first's, and end with it. */
+static int check_unused(const struct forwards *forwards, int fd, struct error *error) {
+        uint64_t cookie = forward_socket_cookie(fd);
+
+        list_for_each(struct forward, forward, &((struct forwards *)forwards)->forwards, entry)
+                if (forward->cookie == cookie)
+                        return error_set(error, -EEXIST,
+                                         "the socket is that of forward %u already; each needs one of its own",
+                                         forward->number);
+        return 0;
+}
+
 static int listen_on(struct forward *forward) {
-        int r = fd_set_nonblock(forward->socket, true);
+        struct loop *loop = forward->forwards->context.loop;
+        int r = loop_add_timer(loop, &forward->pause, on_pause_over, forward);
 
         return r < 0 ? r :
-                       loop_add_fd(forward->forwards->context.loop, &forward->source, forward->socket, EPOLLIN,
+                       loop_add_fd(loop, &forward->source, forward->socket, EPOLLIN | EPOLLRDHUP,
                                    forward->protocol == FORWARD_TCP ? on_listener : on_datagram, forward);
 }
 
@@ -272,7 +348,9 @@ int forwards_add(struct forwards *forwards, const struct forward_request *reques
                  unsigned *ret_number, struct error *error) {
         _cleanup_fd_ int fd = consume_socket;
 
-        int r = check_socket(fd, request->protocol, error);
+        int r = forward_socket_prepare(fd, request->protocol, error);
+        if (r >= 0)
+                r = check_unused(forwards, fd, error);
         if (r >= 0)
                 r = check_limits(forwards, request, error);
         if (r < 0)
@@ -281,6 +359,7 @@ int forwards_add(struct forwards *forwards, const struct forward_request *reques
         struct forward *forward = calloc(1, sizeof(*forward));
         if (!forward)
                 return -ENOMEM;
+        uint64_t cookie = forward_socket_cookie(fd);
         *forward = (struct forward){ .forwards = forwards,
                                      .lease = request->lease,
                                      .uid = request->uid,
@@ -288,6 +367,7 @@ int forwards_add(struct forwards *forwards, const struct forward_request *reques
                                      .told = request->number > 0,
                                      .protocol = request->protocol,
                                      .port = request->port,
+                                     .cookie = cookie,
                                      .socket = steal_fd(&fd) };
         strncpy(forward->name, request->name, sizeof(forward->name) - 1);
         list_init(&forward->channels);

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "loop/loop.h"
+#include "network/forward-socket.h"
 
 /*
  * A forward is a listening socket of the host's namespace, made and handed over by a client, so that who may bind
@@ -15,17 +16,18 @@
  * The broker has a copy of each socket with what it is for, and gives both to a process that takes over the network:
  * the port is never closed meanwhile, and who connects waits in the socket's queue.
  *
- * TCP connections are spliced (relay.h). A UDP forward keeps a flow for each client address, which ends after
- * FORWARDS_UDP_PATIENCE without a packet.
+ * TCP connections are spliced (relay.h). A UDP forward keeps a flow for each client address, and address of the host's
+ * that it asked; it ends after FORWARDS_UDP_PATIENCE without a packet, or when its user has no room for a new one and
+ * it was silent for longest. Connections beyond a user's share are reset.
+ *
+ * A forward ends by itself when whoever kept a copy of its socket shuts that down.
  */
 struct forwards;
 
 #define FORWARDS_MAX 1024 /* of a network */
 #define FORWARDS_USER_MAX 256 /* of a user on a network; as many as a message can list */
-#define FORWARDS_CONNECTIONS_MAX 1024 /* and flows, of a network */
+#define FORWARDS_CONNECTIONS_MAX 2048 /* of a network, and as many flows; half of it for a user who is alone */
 #define FORWARDS_UDP_PATIENCE 120000000ULL /* microseconds */
-
-enum forward_protocol { FORWARD_TCP, FORWARD_UDP };
 
 struct forwards_context {
         struct loop *loop;
@@ -52,7 +54,7 @@ struct forwards *forwards_free(struct forwards *forwards);
 
 /*
  * Adds a forward and gives its number. The socket is consumed, on failure too: -EINVAL (it is none of this
- * protocol, or does not listen), -EDQUOT (too many of this user, or of all).
+ * protocol, or does not listen), -EEXIST (it is another forward's), -EDQUOT (too many of this user, or of all).
  */
 int forwards_add(struct forwards *forwards, const struct forward_request *request, int consume_socket,
                  unsigned *ret_number, struct error *error);
