@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "base/fd.h"
 #include "base/file.h"
@@ -78,8 +79,23 @@ static int open_socket(const struct configuration_forward *f) {
         return steal_fd(&fd);
 }
 
-int listener_open(const struct configuration_forward *f, struct error *error) {
+/*
+ * A UDP port stays bound until the last copy of its socket is closed, and the broker closes its own a moment after the
+ * forward has ended (TCP's can be shut down): a refusal counts after that.
+ */
+static int open_patiently(const struct configuration_forward *f) {
+        const struct timespec moment = { .tv_nsec = 10 * 1000 * 1000 };
         int fd = open_socket(f);
+
+        for (int i = 0; i < 20 && fd == -EADDRINUSE && f->udp; i++) {
+                nanosleep(&moment, NULL);
+                fd = open_socket(f);
+        }
+        return fd;
+}
+
+int listener_open(const struct configuration_forward *f, struct error *error) {
+        int fd = open_patiently(f);
 
         return fd < 0 ? explain(f, fd, error) : fd;
 }
