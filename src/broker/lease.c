@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/elsewhere.h"
 #include "base/fd.h"
 #include "base/process.h"
 #include "broker/client.h"
@@ -30,7 +31,7 @@ struct lease *lease_new(uint64_t id, struct network *network, struct user *user,
 
 /* Moves at most one handle into the place on each side of n_sent, from the end of that side. */
 static void drop_handle(struct lease *lease, size_t i) {
-        fd_close(lease->handles[i]);
+        elsewhere_close(lease->handles[i]);
         if (i < lease->n_sent) {
                 lease->handles[i] = lease->handles[--lease->n_sent];
                 i = lease->n_sent;
@@ -42,7 +43,7 @@ static void drop_handle(struct lease *lease, size_t i) {
 static void forward_free(struct lease_forward *forward) {
         list_unlink(&forward->link);
         json_decref(forward->body);
-        fd_close(forward->socket);
+        elsewhere_close(forward->socket);
         free(forward);
 }
 
@@ -50,7 +51,7 @@ int lease_add_forward(struct lease *lease, unsigned number, json_t *body, int co
         struct lease_forward *forward = malloc(sizeof(*forward));
 
         if (!forward) {
-                fd_close(consume_fd);
+                elsewhere_close(consume_fd);
                 return -ENOMEM;
         }
         *forward = (struct lease_forward){
@@ -74,6 +75,7 @@ void lease_remove_forwards(struct lease *lease) {
 struct lease *lease_free(struct lease *lease) {
         if (!lease)
                 return NULL;
+        elsewhere_close_all(lease->handles, lease->n_handles);
         while (lease->n_handles > 0)
                 drop_handle(lease, lease->n_handles - 1);
         lease_remove_forwards(lease);
@@ -97,7 +99,7 @@ size_t lease_sweep(struct lease *lease) {
 }
 
 int lease_add_handle(struct lease *lease, int consume_fd, struct error *error) {
-        _cleanup_fd_ int fd = consume_fd;
+        _cleanup_elsewhere_ int fd = consume_fd;
 
         /* A client may acquire again and again and close what it got: so look before taking more room, and
          * take enough that looking stays rare. */

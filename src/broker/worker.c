@@ -164,6 +164,7 @@ static int worker_new(struct worker **ret, struct loop *loop, pid_t pid, int con
         r = wire_new(&worker->wire, steal_fd(&socket));
         if (r < 0)
                 return r;
+        wire_set_care(worker->wire, WIRE_CARRIER, WIRE_FDS_MAX);
         r = loop_add_fd(loop, &worker->input, wire_fd(worker->wire), EPOLLIN, on_wire, worker);
         if (r < 0)
                 return r;

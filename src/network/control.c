@@ -19,6 +19,9 @@ struct control {
 
 static void drop(struct control *control) {
         control->source = source_free(control->source);
+        /* It sees the end at once; what it passed on may take its time to be closed. */
+        if (control->wire)
+                shutdown(wire_fd(control->wire), SHUT_RDWR);
         control->wire = wire_free(control->wire);
 }
 
@@ -51,6 +54,7 @@ static int on_broker(struct source *source, int fd, uint32_t events, void *data)
 int control_take(struct control *control, struct wire *consume_wire) {
         drop(control);
         control->wire = consume_wire;
+        wire_set_care(control->wire, WIRE_CARRIER, WIRE_FDS_MAX);
         int r = loop_add_fd(control->context.loop, &control->source, wire_fd(consume_wire), EPOLLIN, on_broker, control);
         if (r < 0)
                 drop(control);

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "base/elsewhere.h"
 #include "base/fd.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -93,7 +94,7 @@ static void forward_free(struct forward *forward) {
         forward->forwards->n--;
         source_free(forward->source);
         source_free(forward->pause);
-        fd_close(forward->socket);
+        elsewhere_close(forward->socket);
         free(forward);
 }
 
@@ -346,7 +347,7 @@ static int listen_on(struct forward *forward) {
 
 int forwards_add(struct forwards *forwards, const struct forward_request *request, int consume_socket,
                  unsigned *ret_number, struct error *error) {
-        _cleanup_fd_ int fd = consume_socket;
+        _cleanup_elsewhere_ int fd = consume_socket;
 
         int r = forward_socket_prepare(fd, request->protocol, error);
         if (r >= 0)

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
+#include "base/elsewhere.h"
 #include "base/fd.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -83,11 +85,18 @@ static struct lease *find(const struct leases *leases, uint64_t number) {
         return NULL;
 }
 
+/* For good, also where the broker has a copy of the socket: the peer can put no more into its queue. */
+static void hang_up(struct handle *handle) {
+        shutdown(wire_fd(handle->wire), SHUT_RDWR);
+}
+
 /* The lease's interfaces go with it. */
 static void end(struct lease *lease) {
         struct leases *leases = lease->leases;
         uint64_t number = lease->number;
 
+        list_for_each(struct handle, handle, &lease->handles, entry)
+                hang_up(handle);
         lease_free(lease);
         ports_end_lease(leases->context.ports, number);
         forwards_end_lease(leases->context.forwards, number);
@@ -111,6 +120,7 @@ static void close_handle(struct handle *handle) {
         struct leases *leases = lease->leases;
         uint64_t number = lease->number;
 
+        hang_up(handle);
         handle_free(handle);
         if (!list_empty(&lease->handles))
                 return;
@@ -356,7 +366,7 @@ static int on_handle(struct source *source, int fd, uint32_t events, void *data)
 static int add_handle(struct lease *lease, int consume_socket) {
         struct handle *handle = calloc(1, sizeof(*handle));
         if (!handle) {
-                fd_close(consume_socket);
+                elsewhere_close(consume_socket);
                 return -ENOMEM;
         }
 
@@ -364,6 +374,9 @@ static int add_handle(struct lease *lease, int consume_socket) {
         handle->told = true;
         list_append(&lease->handles, &handle->entry);
         int r = wire_new(&handle->wire, consume_socket);
+        /* `forward` brings one socket, and nothing else brings any. */
+        if (r >= 0)
+                wire_set_care(handle->wire, WIRE_STRANGER, 1);
         if (r >= 0)
                 r = loop_add_fd(lease->leases->context.loop, &handle->source, wire_fd(handle->wire), EPOLLIN, on_handle,
                                 handle);
@@ -379,7 +392,7 @@ int leases_add(struct leases *leases, uint64_t number, uint32_t uid, uint32_t pi
         if (!lease) {
                 lease = calloc(1, sizeof(*lease));
                 if (!lease) {
-                        fd_close(consume_socket);
+                        elsewhere_close(consume_socket);
                         return error_set(error, -ENOMEM, "no memory for a lease");
                 }
                 *lease = (struct lease){ .leases = leases, .number = number, .uid = uid, .pid = pid };

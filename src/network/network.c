@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/elsewhere.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -405,7 +406,7 @@ static int take_lease(struct network *network, struct wire_message *message) {
         int fd = wire_message_take_fd(message, 0);
         network->leases_received++;
         if (r < 0 || fd < 0) {
-                fd_close(fd);
+                elsewhere_close(fd);
                 log_error("the broker's lease is malformed: %s", r < 0 ? error.text : "no file descriptor");
                 return -EPROTO;
         }
@@ -434,7 +435,7 @@ static int take_forward(struct network *network, struct wire_message *message) {
         int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), true, &error);
         int fd = wire_message_take_fd(message, 0);
         if (r < 0 || fd < 0 || !forward_protocol_parse(protocol, &request.protocol)) {
-                fd_close(fd);
+                elsewhere_close(fd);
                 log_error("the broker's forward is malformed: %s",
                           r < 0  ? error.text :
                           fd < 0 ? "no file descriptor" :

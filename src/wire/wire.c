@@ -11,9 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/elsewhere.h"
 #include "base/fd.h"
 #include "base/list.h"
 #include "base/memory.h"
+#include "wire/stranger.h"
 
 #define READ_SIZE 16384
 
@@ -26,7 +28,7 @@ struct carried {
         uint64_t line; /* the stream's offset at which that line begins */
         int fds[WIRE_FDS_MAX];
         size_t n_fds;
-        bool refused; /* more than WIRE_FDS_MAX, or the kernel could not give them to us */
+        bool refused; /* too many, the wrong ones, or the kernel could not give them to us */
 };
 
 /* A line, or the rest of one, that the socket did not take. */
@@ -40,6 +42,8 @@ struct output {
 
 struct wire {
         int fd;
+        enum wire_care care;
+        size_t fds_max;
 
         /* Input not handed out yet: buffer[begin..end), of which the first `scanned` bytes hold no newline.
          * No buffer is held while there is none, so an idle connection is small. */
@@ -58,13 +62,19 @@ struct wire {
         int broken; /* the first failure to send, for good */
 };
 
-static void close_fds(int *fds, size_t n) {
+static void close_fds(int *fds, size_t n, bool foreign) {
+        if (foreign)
+                elsewhere_close_all(fds, n);
         for (size_t i = 0; i < n; i++)
                 fds[i] = fd_close(fds[i]);
 }
 
+static bool is_foreign(const struct wire *wire) {
+        return wire->care != WIRE_OWN;
+}
+
 void wire_message_deinit(struct wire_message *message) {
-        close_fds(message->fds, message->n_fds);
+        close_fds(message->fds, message->n_fds, message->foreign);
         message->n_fds = 0;
         json_decref(message->body);
         message->body = NULL;
@@ -86,20 +96,27 @@ int wire_new(struct wire **ret, int consume_fd) {
         if (!wire)
                 return -ENOMEM;
         wire->fd = steal_fd(&fd);
+        wire->fds_max = WIRE_FDS_MAX;
         list_init(&wire->outputs);
         *ret = wire;
         return 0;
 }
 
-static void output_free(struct output *output) {
+void wire_set_care(struct wire *wire, enum wire_care care, size_t fds_max) {
+        assert(fds_max <= WIRE_FDS_MAX);
+        wire->care = care;
+        wire->fds_max = fds_max;
+}
+
+static void output_free(struct wire *wire, struct output *output) {
         list_unlink(&output->outputs);
-        close_fds(output->fds, output->n_fds);
+        close_fds(output->fds, output->n_fds, is_foreign(wire));
         free(output);
 }
 
 static void drop_input(struct wire *wire) {
         for (size_t i = 0; i < wire->n_carried; i++)
-                close_fds(wire->carried[i].fds, wire->carried[i].n_fds);
+                close_fds(wire->carried[i].fds, wire->carried[i].n_fds, is_foreign(wire));
         wire->n_carried = 0;
         free(wire->buffer);
         wire->buffer = NULL;
@@ -110,9 +127,9 @@ struct wire *wire_free(struct wire *wire) {
         if (!wire)
                 return NULL;
         list_for_each(struct output, output, &wire->outputs, outputs)
-                output_free(output);
+                output_free(wire, output);
         drop_input(wire);
-        fd_close(wire->fd);
+        close_fds(&wire->fd, 1, is_foreign(wire));
         free(wire);
         return NULL;
 }
@@ -168,14 +185,24 @@ static bool take_carried(struct wire *wire, struct carried *ret) {
         return true;
 }
 
-static int parse_line(const char *line, size_t size, const struct carried *carried, json_t **ret,
-                      struct error *error) {
+static void explain_refusal(const struct wire *wire, struct error *error) {
+        if (wire->fds_max == 0)
+                error_set(error, -EPROTO, "no file descriptors are taken here");
+        else if (wire->care == WIRE_STRANGER)
+                error_set(error, -EPROTO, "more file descriptors than %zu, or one that is no internet socket",
+                          wire->fds_max);
+        else
+                error_set(error, -EPROTO, "more than %zu file descriptors, or more than this process may open",
+                          wire->fds_max);
+}
+
+static int parse_line(const struct wire *wire, const char *line, size_t size, const struct carried *carried,
+                      json_t **ret, struct error *error) {
         json_error_t reason;
         json_t *body;
 
         if (carried->refused) {
-                error_set(error, -EPROTO, "more than %d file descriptors, or more than this process may open",
-                          WIRE_FDS_MAX);
+                explain_refusal(wire, error);
                 return WIRE_MALFORMED;
         }
         body = json_loadb(line, size, JSON_REJECT_DUPLICATES, &reason);
@@ -212,20 +239,21 @@ static int next_line(struct wire *wire, struct wire_message *ret, struct error *
         }
 
         take_carried(wire, &carried);
-        r = parse_line(wire->buffer + wire->begin, size - 1, &carried, &body, error);
+        r = parse_line(wire, wire->buffer + wire->begin, size - 1, &carried, &body, error);
         consume(wire, size);
         if (r != WIRE_MESSAGE) {
-                close_fds(carried.fds, carried.n_fds);
+                close_fds(carried.fds, carried.n_fds, is_foreign(wire));
                 return r;
         }
         *ret = WIRE_MESSAGE_INIT;
         ret->body = body;
+        ret->foreign = is_foreign(wire);
         ret->n_fds = carried.n_fds;
         memcpy(ret->fds, carried.fds, carried.n_fds * sizeof(int));
         return r;
 }
 
-static void collect_fds(struct msghdr *message, struct carried *ret) {
+static void collect_fds(const struct wire *wire, struct msghdr *message, struct carried *ret) {
         *ret = (struct carried){ .refused = (message->msg_flags & MSG_CTRUNC) != 0 };
 
         for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
@@ -238,10 +266,10 @@ static void collect_fds(struct msghdr *message, struct carried *ret) {
 
                         memcpy(&fd, data, sizeof(fd));
                         data += sizeof(fd);
-                        if (ret->n_fds < WIRE_FDS_MAX) {
+                        if (ret->n_fds < wire->fds_max) {
                                 ret->fds[ret->n_fds++] = fd;
                         } else {
-                                fd_close(fd);
+                                close_fds(&fd, 1, is_foreign(wire));
                                 ret->refused = true;
                         }
                 }
@@ -283,39 +311,52 @@ static int append(struct wire *wire, const char *data, size_t size) {
         return 0;
 }
 
-/* One recvmsg(2): WIRE_MESSAGE when something came, or another result. */
-static int read_socket(struct wire *wire, struct error *error) {
+/* One recvmsg(2): the number of bytes, or -errno. */
+static ssize_t read_own(struct wire *wire, char data[static READ_SIZE], struct carried *ret) {
         union {
                 struct cmsghdr align;
                 char bytes[CMSG_SPACE(sizeof(int) * WIRE_FDS_MAX)];
         } control;
-        char data[READ_SIZE];
-        struct iovec vector = { .iov_base = data, .iov_len = sizeof(data) };
+        struct iovec vector = { .iov_base = data, .iov_len = READ_SIZE };
         struct msghdr message = {
                 .msg_iov = &vector,
                 .msg_iovlen = 1,
                 .msg_control = control.bytes,
                 .msg_controllen = sizeof(control.bytes),
         };
-        struct carried carried;
         ssize_t n;
 
         do
                 n = recvmsg(wire->fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
         while (n < 0 && errno == EINTR);
-        if (n < 0 && errno == EAGAIN)
+        if (n < 0)
+                return -errno;
+        collect_fds(wire, &message, ret);
+        return n;
+}
+
+/* WIRE_MESSAGE when something came, or another result. */
+static int read_socket(struct wire *wire, struct error *error) {
+        struct carried carried = {};
+        char data[READ_SIZE];
+        ssize_t n;
+
+        if (wire->care == WIRE_STRANGER)
+                n = stranger_receive(wire->fd, data, sizeof(data), carried.fds, wire->fds_max, &carried.n_fds,
+                                     &carried.refused);
+        else
+                n = read_own(wire, data, &carried);
+        if (n == -EAGAIN)
                 return WIRE_AGAIN;
         if (n < 0)
-                return error_errno(error, -errno, "cannot read from the connection");
-
-        collect_fds(&message, &carried);
+                return error_errno(error, (int)n, "cannot read from the connection");
         if (n == 0) {
-                close_fds(carried.fds, carried.n_fds);
+                close_fds(carried.fds, carried.n_fds, is_foreign(wire));
                 return WIRE_END;
         }
         if (carried.n_fds > 0 || carried.refused) {
                 if (!attribute(wire, &carried, data, (size_t)n)) {
-                        close_fds(carried.fds, carried.n_fds);
+                        close_fds(carried.fds, carried.n_fds, is_foreign(wire));
                         return lose(wire, "file descriptors in the middle of a line", error);
                 }
                 assert(wire->n_carried < ARRAY_SIZE(wire->carried));
@@ -389,13 +430,13 @@ static int enqueue(struct wire *wire, const char *line, size_t size, size_t sent
                 int copy = fd_dup(fds[output->n_fds]);
 
                 if (copy < 0) {
-                        output_free(output);
+                        output_free(wire, output);
                         return copy;
                 }
                 output->fds[output->n_fds++] = copy;
         }
         if (wire->queued + output_cost(output) > WIRE_QUEUE_MAX) {
-                output_free(output);
+                output_free(wire, output);
                 return -ENOBUFS;
         }
         wire->queued += output_cost(output);
@@ -424,14 +465,14 @@ int wire_flush(struct wire *wire) {
                 if (n == 0)
                         return 0;
                 wire->queued -= output_cost(output);
-                close_fds(output->fds, output->n_fds);
+                close_fds(output->fds, output->n_fds, is_foreign(wire));
                 output->n_fds = 0;
                 output->sent += (size_t)n;
                 if (output->sent < output->size) {
                         wire->queued += output_cost(output);
                         return 0;
                 }
-                output_free(output);
+                output_free(wire, output);
         }
         return 0;
 }

@@ -21,6 +21,7 @@ struct wire_message {
         json_t *body; /* an object, owned */
         int fds[WIRE_FDS_MAX]; /* owned; -1 where taken */
         size_t n_fds;
+        bool foreign; /* the fds are not to be closed here: base/elsewhere.h */
 };
 
 #define WIRE_MESSAGE_INIT ((struct wire_message){ .n_fds = 0 })
@@ -45,6 +46,17 @@ int wire_new(struct wire **ret, int consume_fd);
 struct wire *wire_free(struct wire *wire);
 void wire_freep(struct wire **wire);
 int wire_fd(const struct wire *wire);
+
+/* What is to be expected of the descriptors that come, and of what waits in the socket when it is closed. */
+enum wire_care {
+        WIRE_OWN = 0, /* our own programs', with nobody's before them */
+        WIRE_CARRIER, /* the peer is one of ours, and passes on sockets that strangers gave it */
+        WIRE_STRANGER, /* the peer may send anything: only sockets of the internet families are let in */
+};
+
+/* Before anything is received. At most `fds_max` descriptors are taken with a line, which is WIRE_FDS_MAX of a new wire:
+ * a stranger's wait at our expense. All but WIRE_OWN forks, and is for the programs alone. */
+void wire_set_care(struct wire *wire, enum wire_care care, size_t fds_max);
 
 /*
  * The next message: an enum wire_result, or a negative errno for a broken socket. Reads the socket only when no

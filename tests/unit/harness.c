@@ -1,9 +1,11 @@
 /* What every unit test program shares: cmocka, its main, and the check for leaked file descriptors. */
 #include "harness.h"
 
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -25,6 +27,27 @@ int harness_run(const struct CMUnitTest *tests, size_t n) {
                 return 1;
         }
         return failed ? 1 : 0;
+}
+
+int harness_make_stubborn_socket(int *ret_other_end) {
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        const struct linger linger = { .l_onoff = 1, .l_linger = 3600 };
+        static const char block[65536];
+        socklen_t size = sizeof(address);
+        int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+        assert_int_equal(listen(listener, 1), 0);
+        assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+        assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+        *ret_other_end = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        assert_true(*ret_other_end >= 0);
+        fd_close(listener);
+        assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+        while (send(fd, block, sizeof(block), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+                ;
+        return fd;
 }
 
 char *harness_make_directory(void) {

@@ -17,6 +17,9 @@ int harness_run(const struct CMUnitTest *tests, size_t n);
                 return harness_run(tests, sizeof(tests) / sizeof(tests[0]));                                 \
         }
 
+/* A connected TCP socket whose last close takes an hour, while the other end stays open. */
+int harness_make_stubborn_socket(int *ret_other_end);
+
 /* A new directory in TMPDIR or /tmp; to be given to harness_remove_directory, which also frees the path. */
 char *harness_make_directory(void);
 void harness_remove_directory(char *path);

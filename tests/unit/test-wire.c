@@ -42,19 +42,18 @@ static int teardown(void **state) {
         return 0;
 }
 
-/* Sends bytes in one call, with n_fds copies of /dev/null. */
-static void put_bytes(struct pair *pair, const char *data, size_t size, size_t n_fds) {
+/* Sends bytes in one call, with n_fds copies of fd. */
+static void put_copies(struct pair *pair, const char *data, size_t size, int fd, size_t n_fds) {
         union {
                 struct cmsghdr align;
                 char bytes[CMSG_SPACE(sizeof(int) * 253)];
         } control = {};
         struct iovec vector = { .iov_base = (char *)data, .iov_len = size };
         struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1 };
-        _cleanup_fd_ int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
         int fds[253];
 
         for (size_t i = 0; i < n_fds; i++)
-                fds[i] = null;
+                fds[i] = fd;
         if (n_fds > 0) {
                 control.align.cmsg_level = SOL_SOCKET;
                 control.align.cmsg_type = SCM_RIGHTS;
@@ -64,6 +63,13 @@ static void put_bytes(struct pair *pair, const char *data, size_t size, size_t n
                 memcpy(CMSG_DATA(&control.align), fds, n_fds * sizeof(int));
         }
         assert_int_equal(sendmsg(pair->peer, &message, MSG_NOSIGNAL), size);
+}
+
+/* With n_fds copies of /dev/null. */
+static void put_bytes(struct pair *pair, const char *data, size_t size, size_t n_fds) {
+        _cleanup_fd_ int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+        put_copies(pair, data, size, null, n_fds);
 }
 
 static void put(struct pair *pair, const char *text, size_t n_fds) {
@@ -368,6 +374,75 @@ static void test_free_closes_fds(void **state) {
         assert_int_equal(fd_count_open(), before + 4);
         pair->wire = wire_free(pair->wire);
         assert_int_equal(fd_count_open(), before - 1);
+}
+
+/* A stranger's sockets are let in, as many as are wanted, and nothing else of his. */
+static void test_stranger(void **state) {
+        static const size_t too_many[] = { 2, WIRE_FDS_MAX + 1, 253 };
+        struct pair *pair = *state;
+        size_t before = fd_count_open();
+        _cleanup_fd_ int inet = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        _cleanup_fd_ int other = fd_dup(pair->peer);
+
+        wire_set_care(pair->wire, WIRE_STRANGER, 1);
+        put(pair, "{\"a\":1}\n{\"b\":1}\n", 0);
+        expect(pair, "a", 0);
+        expect(pair, "b", 0);
+        put(pair, "{\"before\":1}\n", 0);
+        put_copies(pair, "{\"a\":1}\n", 8, inet, 1);
+        put(pair, "{\"behind\":1}\n", 0);
+        expect(pair, "before", 0);
+        expect(pair, "a", 1);
+        expect(pair, "behind", 0);
+        for (size_t i = 0; i < 3; i++) {
+                put_copies(pair, "{\"a\":1}\n", 8, inet, too_many[i]);
+                assert_non_null(strstr(expect_result(pair, WIRE_MALFORMED), "more file descriptors than 1"));
+        }
+        put(pair, "{\"a\":1}\n", 1);
+        assert_non_null(strstr(expect_result(pair, WIRE_MALFORMED), "no internet socket"));
+        put_copies(pair, "{\"a\":1}\n", 8, other, 1);
+        expect_result(pair, WIRE_MALFORMED);
+        wire_set_care(pair->wire, WIRE_STRANGER, 0);
+        put_copies(pair, "{\"a\":1}\n", 8, inet, 1);
+        assert_non_null(strstr(expect_result(pair, WIRE_MALFORMED), "no file descriptors are taken"));
+        put(pair, "{\"a\":1}\n", 0);
+        expect(pair, "a", 0);
+        put(pair, "{\"a\":", 0);
+        expect_result(pair, WIRE_AGAIN);
+        put(pair, "1}\n", 1);
+        assert_non_null(strstr(expect_result(pair, WIRE_TOO_LONG), "middle"));
+        assert_int_equal(fd_count_open(), before + 2);
+}
+
+/* What lasts to close holds nothing up, wherever it is given up: with a message, a refused one, half a line, as surplus,
+ * unread, and where we are without room. */
+static void test_stranger_who_is_stubborn(void **state) {
+        struct pair *pair = *state;
+        struct rlimit saved, tight;
+        int other, fd = harness_make_stubborn_socket(&other);
+
+        wire_set_care(pair->wire, WIRE_STRANGER, 1);
+        put_copies(pair, "{\"a\":1}\n", 8, fd, 1);
+        put_copies(pair, "{\"a\":1}\n", 8, fd, 3);
+        put_copies(pair, "{\"a\":1}\n", 8, fd, 253);
+        put_copies(pair, "{\"a\":1}\n{", 9, fd, 1);
+        expect(pair, "a", 1);
+        expect_result(pair, WIRE_MALFORMED);
+        expect_result(pair, WIRE_MALFORMED);
+        expect(pair, "a", 0);
+        expect_result(pair, WIRE_AGAIN);
+        put_copies(pair, "}\n{\"a\":1}\n", 10, fd, 1);
+        fd_close(fd);
+        int next = fd_dup(pair->peer);
+        fd_close(next);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &saved), 0);
+        tight = (struct rlimit){ .rlim_cur = (rlim_t)next, .rlim_max = saved.rlim_max };
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+        struct wire_message message = WIRE_MESSAGE_INIT;
+        assert_int_equal(wire_receive(pair->wire, &message, NULL), -EMFILE);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &saved), 0);
+        pair->wire = wire_free(pair->wire);
+        fd_close(other);
 }
 
 /* --- Sending --- */
@@ -715,4 +790,4 @@ HARNESS_MAIN(TEST(test_lines), TEST(test_byte_by_byte), TEST(test_end), TEST(tes
              TEST(test_queue_limit), TEST(test_queue_limit_for_fds), TEST(test_call),
              TEST(test_call_in_parts), TEST(test_call_flushes), TEST(test_call_peer_closes),
              TEST(test_call_times_out), TEST(test_call_nonsense), TEST(test_call_refused_at_once),
-             cmocka_unit_test(test_new_consumes))
+             TEST(test_stranger), TEST(test_stranger_who_is_stubborn), cmocka_unit_test(test_new_consumes))

@@ -265,6 +265,46 @@ static void test_fds_with_a_request(void **state) {
         end(&bench);
 }
 
+static int send_line(struct wire *client, const char *text, int fd, size_t n_fds) {
+        json_t *body = json_loads(text, 0, NULL);
+        int r = wire_send(client, body, (int[]){ fd, fd }, n_fds);
+
+        json_decref(body);
+        return r;
+}
+
+/* Who passes sockets that are slow to close is alone with that: refused, with the lease, and in the queue of a handle
+ * whose lease ends. */
+static void test_stubborn_sockets(void **state) {
+        static const char forward[] = "{\"command\":\"forward\",\"protocol\":\"tcp\",\"name\":\"web\",\"port\":22}";
+        struct bench bench;
+        int others[4];
+
+        make(&bench, NULL);
+        struct wire *client = add(&bench, 7), *second = add(&bench, 8);
+        for (size_t i = 0; i < 3; i++) {
+                static const char *const refusals[] = { "no listening TCP socket", "file descriptors", "more" };
+                int fd = harness_make_stubborn_socket(&others[i]);
+
+                assert_int_equal(send_line(client, i == 1 ? "{\"command\":\"network\"}" : forward, fd, i == 2 ? 2 : 1), 0);
+                fd_close(fd);
+                expect_error(&bench, client, 4, refusals[i]);
+        }
+        int fd = harness_make_stubborn_socket(&others[3]);
+        assert_int_equal(send_line(client, forward, fd, 1), 0);
+        fd_close(fd);
+        leases_end(bench.leases, 7);
+        put(second, "{\"command\":\"network\"}\n");
+        struct wire_message reply = take(&bench, second);
+        assert_non_null(json_object_get(reply.body, "network"));
+        wire_message_deinit(&reply);
+        wire_free(client);
+        wire_free(second);
+        for (size_t i = 0; i < 4; i++)
+                fd_close(others[i]);
+        end(&bench);
+}
+
 /* It cannot be known where such a line ends: an answer, and the end of the handle. */
 static void test_endless_line(void **state) {
         struct bench bench;
@@ -404,6 +444,7 @@ static void test_telling(void **state) {
 
 HARNESS_MAIN(cmocka_unit_test(test_start_stop), cmocka_unit_test(test_errors),
              cmocka_unit_test(test_long_command), cmocka_unit_test(test_fds_with_a_request),
+             cmocka_unit_test(test_stubborn_sockets),
              cmocka_unit_test(test_endless_line), cmocka_unit_test(test_last_handle),
              cmocka_unit_test(test_ended_by_the_broker), cmocka_unit_test(test_no_reader),
              cmocka_unit_test(test_telling))

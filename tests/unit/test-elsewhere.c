@@ -1,0 +1,87 @@
+/* base/elsewhere: closes that would last are over at once. One that lasts after all ends the program (harness.h). */
+#include "harness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/elsewhere.h"
+#include "base/fd.h"
+
+/* Sends a byte with a descriptor, which is consumed. */
+static void pass(int socket, int consume_fd) {
+        union {
+                struct cmsghdr align;
+                char bytes[CMSG_SPACE(sizeof(int))];
+        } control = { .align = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET,
+                                 .cmsg_type = SCM_RIGHTS } };
+        struct iovec vector = { .iov_base = (char[]){ '{' }, .iov_len = 1 };
+        struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control,
+                                  .msg_controllen = sizeof(control) };
+
+        memcpy(CMSG_DATA(&control.align), &consume_fd, sizeof(int));
+        assert_int_equal(sendmsg(socket, &message, MSG_NOSIGNAL), 1);
+        fd_close(consume_fd);
+}
+
+static void test_lingering(void **state) {
+        int other;
+        int fd = harness_make_stubborn_socket(&other);
+
+        assert_int_equal(elsewhere_close(fd), -1);
+        assert_int_equal(fcntl(fd, F_GETFD), -1);
+        fd_close(other);
+}
+
+/* What nobody has read goes with the socket, and that with a process. */
+static void test_queue(void **state) {
+        int pair[2], others[2];
+
+        assert_int_equal(fd_socketpair(pair, false), 0);
+        for (size_t i = 0; i < 2; i++)
+                pass(pair[1], harness_make_stubborn_socket(&others[i]));
+        elsewhere_close(pair[0]);
+        /* Our child has it no longer either, once the peer sees the end. */
+        struct pollfd p = { .fd = pair[1], .events = POLLRDHUP };
+        assert_int_equal(poll(&p, 1, -1), 1);
+        fd_close(pair[1]);
+        for (size_t i = 0; i < 2; i++)
+                fd_close(others[i]);
+}
+
+static void test_several(void **state) {
+        int fds[6] = { -1, -1, -1, -1, -1, -1 }, others[2], pair[2];
+
+        fds[0] = harness_make_stubborn_socket(&others[0]);
+        fds[2] = harness_make_stubborn_socket(&others[1]);
+        assert_int_equal(fd_socketpair(pair, false), 0);
+        fds[3] = pair[0];
+        fds[4] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        elsewhere_close_all(fds, 6);
+        for (size_t i = 0; i < 6; i++)
+                assert_int_equal(fds[i], -1);
+        fd_close(pair[1]);
+        fd_close(others[0]);
+        fd_close(others[1]);
+}
+
+/* Without a child, where none is needed: nobody in this process's group of children is left, and errno is as it was. */
+static void test_plain(void **state) {
+        int pair[2];
+
+        assert_int_equal(fd_socketpair(pair, false), 0);
+        errno = EXDEV;
+        assert_int_equal(elsewhere_close(-1), -1);
+        assert_int_equal(elsewhere_close(pair[0]), -1);
+        assert_int_equal(elsewhere_close(pair[1]), -1); /* its peer is gone */
+        assert_int_equal(errno, EXDEV);
+        assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+        assert_int_equal(errno, ECHILD);
+}
+
+HARNESS_MAIN(cmocka_unit_test(test_lingering), cmocka_unit_test(test_queue), cmocka_unit_test(test_several),
+             cmocka_unit_test(test_plain))
