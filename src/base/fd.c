@@ -59,6 +59,17 @@ int fd_socketpair(int ret[static 2], bool nonblock) {
         return 0;
 }
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
+void fd_refuse_rights(int socket) {
+        int saved = errno;
+
+        setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &(int){ 0 }, sizeof(int));
+        errno = saved;
+}
+
 /*
  * Makes the address of a path. One that does not fit sun_path is written as /proc/self/fd/N/REST, where N is
  * opened here, belongs to the caller, and must stay open while the address is used. For `bind` N is the

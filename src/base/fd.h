@@ -26,6 +26,10 @@ int fd_dup(int fd);
 /* A connected SOCK_STREAM Unix pair, CLOEXEC; both ends non-blocking when asked. 0 or -errno. */
 int fd_socketpair(int ret[static 2], bool nonblock);
 
+/* Whoever sends a file descriptor to this Unix socket, or to one accepted from it, gets EPERM (SO_PASSRIGHTS). Before
+ * Linux 6.16 this does nothing. */
+void fd_refuse_rights(int socket);
+
 /* Listening (backlog SOMAXCONN) and connected SOCK_STREAM Unix sockets, CLOEXEC and non-blocking (listen) or
  * blocking (connect). Paths longer than sun_path are reached through /proc/self/fd of their directory, so any
  * path works. The fd or -errno. fd_listen_unix does not remove what is there: -EADDRINUSE. */

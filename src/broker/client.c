@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "base/elsewhere.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -226,6 +227,8 @@ static void refuse(int fd, const char *reason) {
         line[length] = '\n'; /* in place of its end: what is sent has a length */
         if (send(fd, line, length + 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
                 log_debug("a refused client does not read");
+        /* What it has not sent yet it sends no more: so most of them are closed without further ado. */
+        shutdown(fd, SHUT_RDWR);
 }
 
 /* Charges the user: 0, or -EDQUOT with the reason. */
@@ -249,7 +252,7 @@ static int charge(struct client *client, struct error *error) {
 }
 
 int client_new(struct broker *broker, int consume_fd) {
-        _cleanup_fd_ int fd = consume_fd;
+        _cleanup_elsewhere_ int fd = consume_fd;
         _cleanup_(client_freep) struct client *client = calloc(1, sizeof(*client));
         struct error error = ERROR_INIT;
 
@@ -272,6 +275,7 @@ int client_new(struct broker *broker, int consume_fd) {
         r = wire_new(&client->wire, steal_fd(&fd));
         if (r < 0)
                 return r;
+        wire_set_care(client->wire, WIRE_STRANGER, 0);
         r = loop_add_fd(broker->loop, &client->source, wire_fd(client->wire), EPOLLIN, on_socket, client);
         if (r < 0)
                 return r;

@@ -48,6 +48,7 @@ static int on_connection(struct source *source, int fd, uint32_t events, void *d
                 int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
                 if (connection >= 0) {
+                        fd_refuse_rights(connection); /* one that came before the listener said so */
                         listener->fn(listener->data, connection);
                         continue;
                 }
@@ -92,6 +93,7 @@ int listener_new_activated(struct listener **ret, struct loop *loop, int consume
         int r = fd_set_nonblock(fd, true);
         if (r < 0)
                 return r;
+        fd_refuse_rights(fd);
         r = listener_new(ret, loop, NULL, 0, fn, data);
         if (r < 0)
                 return r;
@@ -151,6 +153,7 @@ int listener_open(struct listener *listener, struct error *error) {
         listener->fd = fd_listen_unix(listener->path, listener->mode);
         if (listener->fd < 0)
                 return error_errno(error, listener->fd, "cannot listen on %s", listener->path);
+        fd_refuse_rights(listener->fd);
         if (lstat(listener->path, &status) < 0)
                 return error_errno(error, -errno, "%s", listener->path);
         listener->device = status.st_dev;

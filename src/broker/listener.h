@@ -9,7 +9,8 @@
 
 struct listener;
 
-/* A connection has come; the fd is consumed. */
+/* A connection has come; the fd is consumed. Its peer can pass no file descriptors where the kernel can refuse them
+ * (fd_refuse_rights): what it sent before it was accepted may carry some. */
 typedef void (*listener_fn)(void *data, int consume_fd);
 
 /*

@@ -364,8 +364,6 @@ void request_handle(struct client *client, struct wire_message *message) {
                 { "network_name", FIELD_STRING, commands[i].needs_name, &name, 0, 0 },
         };
         int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), false, &error);
-        if (r == 0 && message->n_fds > 0)
-                r = error_set(&error, -EINVAL, "\"%s\" takes no file descriptors", command);
         if (r < 0) {
                 client_reply_error(client, CODE_INVALID_REQUEST, "%s", error_text(&error, r));
                 return;

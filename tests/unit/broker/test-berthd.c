@@ -656,11 +656,32 @@ static void test_activation(void **state) {
         snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", fixture->directory);
         assert_int_equal(bind(notify, (struct sockaddr *)&address, sizeof(address)), 0);
 
+        /* Who connected before the broker was there could still pass it something. */
+        union {
+                struct cmsghdr align;
+                char bytes[CMSG_SPACE(sizeof(int))];
+        } control = { .align = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET,
+                                 .cmsg_type = SCM_RIGHTS } };
+        struct iovec vector = { .iov_base = (char *)"{\"command\":\"list\"}\n", .iov_len = 19 };
+        struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control,
+                                  .msg_controllen = sizeof(control) };
+        struct wire_message reply = WIRE_MESSAGE_INIT;
+        int other, stubborn = harness_make_stubborn_socket(&other);
+        struct wire *early = fixture_connect(fixture);
+        memcpy(CMSG_DATA(&control.align), &stubborn, sizeof(stubborn));
+        assert_int_equal(sendmsg(wire_fd(early), &message, MSG_NOSIGNAL), 19);
+        fd_close(stubborn);
+
         fixture->broker = fork();
         if (fixture->broker == 0)
                 run_activated(fixture, listener, address.sun_path);
         expect_notification(notify, "READY=1");
         struct wire *client = fixture_connect(fixture), *handle = acquire(client, "shared", NULL);
+        receive_reply(early, &reply);
+        assert_int_equal(error_of(reply.body), 4);
+        wire_message_deinit(&reply);
+        wire_free(early);
+        fd_close(other);
         wire_free(handle);
         wire_free(client);
         assert_int_equal(fixture_stop(fixture, SIGTERM), 0);
