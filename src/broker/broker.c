@@ -149,7 +149,10 @@ int broker_new(struct broker **ret, struct loop *loop, const struct broker_setti
                 return -ENOMEM;
         broker->settings = *settings;
         broker->loop = loop;
-        broker->next_lease = broker->next_serial = 1;
+        /* Ports keep their lease's number when broker and network's process are gone, and no message of theirs is left
+         * to tell of it. A broker gives far less than one a microsecond, so the clock is beyond all of them. */
+        broker->next_lease = loop_now();
+        broker->next_serial = 1;
         list_init(&broker->users.list);
         list_init(&broker->networks);
         list_init(&broker->clients);

@@ -35,7 +35,7 @@ struct broker {
         struct list networks;
         struct list clients;
         unsigned n_clients;
-        uint64_t next_lease; /* greater than every lease of before */
+        uint64_t next_lease; /* greater than every lease of before, other brokers' since the machine started too */
         uint64_t next_serial; /* of `list` to a network */
         struct list again; /* clients with something to do outside of the handler that noticed it */
         struct source *again_timer;

@@ -86,7 +86,7 @@ listings() {
                 (.interfaces | length) == 1 and (.interfaces[0] | .mac == $mac and .address == $address and
                 .name == "web" and .queues == 1 and .mtu == 1500 and (.isolated | not))' <<<"$json"
         "${berth[@]}" net show shared | grep -E "^gateway +${address%.*}\.1, fd"
-        "${berth[@]}" net show shared | grep -E "^port1 +web +$mac +$address +1 +1500 +1 .* no$"
+        "${berth[@]}" net show shared | grep -E "^port1 +web +$mac +$address +[0-9]+ +1500 +1 .* no$"
         "${berth[@]}" net show shared |
                 grep -E '^offers +DHCP, router advertisements, DNS, NAT for IPv4, NAT for IPv6, anti-spoofing$'
         "${berth[@]}" status | grep -E "^broker +running: .* $1 mode"
