@@ -67,6 +67,11 @@ void client_reply(struct client *client, json_t *body, const int *fds, size_t n_
         }
 
         int r = wire_send(client->wire, body, fds, n_fds);
+        if (r == -EMSGSIZE) {
+                client_reply_error(client, CODE_INTERNAL_ERROR,
+                                   "the answer is too long for one line: ask for networks by their names");
+                return;
+        }
         if (r < 0) {
                 log_debug("pid %d (%s): dropped: %s", client->peer.pid, client->peer.program, strerror(-r));
                 give_up(client);

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "broker/network.h"
+#include "wire/wire.h"
 
 #define DEADLINE 1000000 /* microseconds for a network to answer */
 
@@ -31,7 +32,7 @@ static void finish_if_complete(struct listing *listing) {
 
 static void fill_part(struct part *part, json_t *answer, const char *why) {
         static const char *const members[] = { "interfaces", "forwards",   "uplink", "services",
-                                               "idle_ms",    "removal_ms", "message" };
+                                               "idle_ms",    "removal_ms", "message", "left_out" };
 
         part->listing->n_waiting--;
         if (!answer)
@@ -106,6 +107,60 @@ int listing_start(struct broker *broker, const struct peer *peer, const char *na
         *ret = listing;
         finish_if_complete(listing);
         return 0;
+}
+
+/* --- What fits into a line --- */
+
+#define NOTE_SIZE 256 /* bytes, more than what is said of all that is left out of a network */
+
+/* What can be left out of a network. */
+static const char *const sheddable[] = { "interfaces", "forwards", "clients" };
+
+static size_t size_of(const json_t *value) {
+        return json_dumpb(value, NULL, 0, JSON_COMPACT);
+}
+
+static void leave_out(json_t *network, const char *key) {
+        json_t *left_out = json_object_get(network, "left_out");
+
+        if (!left_out) {
+                left_out = json_array();
+                json_object_set_new(network, "left_out", left_out);
+        }
+        json_array_append_new(left_out, json_string(key));
+        json_object_del(network, key);
+        if (!json_object_get(network, "message"))
+                json_object_set_new(network, "message",
+                                    json_string("the whole answer is too long for one line"));
+}
+
+void listing_fit(json_t *networks, const json_t *body) {
+        size_t n = json_array_size(networks), size = size_of(body);
+        _cleanup_free_ size_t *sizes = NULL;
+
+        if (size < WIRE_LINE_MAX)
+                return;
+        sizes = calloc(n * ARRAY_SIZE(sheddable) + 1, sizeof(*sizes));
+        for (size_t i = 0; sizes && i < n * ARRAY_SIZE(sheddable); i++) {
+                const json_t *network = json_array_get(networks, i / ARRAY_SIZE(sheddable)),
+                             *member = json_object_get(network, sheddable[i % ARRAY_SIZE(sheddable)]);
+                sizes[i] = member ? size_of(member) : 0;
+        }
+        while (sizes && size >= WIRE_LINE_MAX) {
+                size_t largest = 0;
+
+                for (size_t i = 1; i < n * ARRAY_SIZE(sheddable); i++)
+                        if (sizes[i] > sizes[largest])
+                                largest = i;
+                if (sizes[largest] <= NOTE_SIZE)
+                        return;
+                json_t *network = json_array_get(networks, largest / ARRAY_SIZE(sheddable));
+                if (!json_object_get(network, "left_out"))
+                        size += NOTE_SIZE;
+                leave_out(network, sheddable[largest % ARRAY_SIZE(sheddable)]);
+                size -= sizes[largest];
+                sizes[largest] = 0;
+        }
 }
 
 struct listing *listing_free(struct listing *listing) {

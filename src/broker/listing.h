@@ -18,5 +18,11 @@ typedef void (*listing_fn)(void *data, json_t *networks);
  */
 int listing_start(struct broker *broker, const struct peer *peer, const char *name, listing_fn fn, void *data,
                   struct listing **ret);
+/*
+ * Leaves out of `networks`, an array of NETWORK objects within `body`, what is longest until the body fits into a line:
+ * who makes a network long is out first. Each says what it lacks in `left_out`. Where even that is not enough the body
+ * stays too long.
+ */
+void listing_fit(json_t *networks, const json_t *body);
 /* NULL is fine. Returns NULL. */
 struct listing *listing_free(struct listing *listing);

@@ -256,6 +256,8 @@ static void on_listing_for_enter(void *data, json_t *networks) {
         json_object_del(object, "interfaces");
 
         json_auto_t *body = json_pack("{sO}", "network", object);
+        if (body)
+                listing_fit(networks, body);
         client_reply(client, body, network->namespaces, network->n_namespaces);
 }
 
@@ -276,24 +278,6 @@ static void enter(struct client *client, const char *name) {
 
 /* --- list --- */
 
-static const char too_long[] = "the whole answer is too long for one line: list this network by its name";
-
-/* Leaves out member `key` of each network; whether that helped. */
-static void shed(json_t *networks, const char *key) {
-        json_t *network;
-        size_t i;
-
-        json_array_foreach(networks, i, network)
-                if (json_array_size(json_object_get(network, key)) > 0) {
-                        json_object_del(network, key);
-                        json_object_set_new(network, "message", json_string(too_long));
-                }
-}
-
-static bool fits(json_t *body) {
-        return json_dumpb(body, NULL, 0, JSON_COMPACT) < WIRE_LINE_MAX;
-}
-
 static void on_listing_for_list(void *data, json_t *networks) {
         struct client *client = data;
         struct broker *broker = client->broker;
@@ -308,16 +292,8 @@ static void on_listing_for_list(void *data, json_t *networks) {
                 client_reply_error(client, CODE_NOT_FOUND, "there is no network \"%.64s\"", name);
                 return;
         }
-        if (body && !fits(body))
-                shed(networks, "interfaces");
-        if (body && !fits(body))
-                shed(networks, "clients");
-        if (body && !fits(body)) {
-                client_reply_error(client, CODE_INTERNAL_ERROR,
-                                   "the answer is too long for one line: list networks "
-                                   "by their names");
-                return;
-        }
+        if (body)
+                listing_fit(networks, body);
         client_reply(client, body, NULL, 0);
 }
 

@@ -364,6 +364,27 @@ static void on_broker_arrived(void *data) {
                 source_arm(network->idle_timer, network->parts.configuration.idle_timeout);
 }
 
+/* Leaves out what is longer of the two lists, and then the other: some 150 interfaces fill a line, or the forwards of a
+ * user with long names. */
+static void fit_listing(json_t *listing) {
+        static const char *const keys[] = { "interfaces", "forwards" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(keys) && json_dumpb(listing, NULL, 0, JSON_COMPACT) >= WIRE_LINE_MAX; i++) {
+                size_t longest = json_dumpb(json_object_get(listing, keys[0]), NULL, 0, JSON_COMPACT) <
+                                 json_dumpb(json_object_get(listing, keys[1]), NULL, 0, JSON_COMPACT);
+                json_t *left_out = json_object_get(listing, "left_out");
+
+                if (!left_out) {
+                        left_out = json_array();
+                        json_object_set_new(listing, "left_out", left_out);
+                        json_object_set_new(listing, "message",
+                                            json_string("interfaces and forwards are more than a line lists"));
+                }
+                json_object_del(listing, keys[longest]);
+                json_array_append_new(left_out, json_string(keys[longest]));
+        }
+}
+
 static void send_listing(struct network *network, uint64_t serial) {
         json_t *services = json_object();
         json_t *listing = json_pack("{ss sI so so so so}", "command", "listing", "serial", (json_int_t)serial,
@@ -379,14 +400,7 @@ static void send_listing(struct network *network, uint64_t serial) {
                 json_object_set_new(listing, "removal_ms",
                                     json_integer((json_int_t)(idle < whole ? (whole - idle) / 1000 : 0)));
         }
-        /* Some 150 interfaces fill a line. */
-        if (json_dumpb(listing, NULL, 0, JSON_COMPACT) >= WIRE_LINE_MAX) {
-                _cleanup_free_ char *text = text_format("%zu interfaces and the forwards are more than a message lists",
-                                                        ports_count(network->ports));
-                json_object_del(listing, "interfaces");
-                json_object_del(listing, "forwards");
-                json_object_set_new(listing, "message", json_string(text));
-        }
+        fit_listing(listing);
         control_send(network->control, listing, NULL, 0);
 }
 

@@ -6,6 +6,7 @@
  *   mute...   never answers, and never ends by itself
  *   crash...  ends at once
  *   deaf...   does not answer `list`
+ *   long...   answers `list` with forwards that fill a line almost
  *   noise...  tells of each lease with a line that is no message
  *
  * A handle answers anything with {"pid", "lease"}: so a test sees which process serves it. `services` of a
@@ -175,15 +176,18 @@ static void configure(struct network *network, struct wire_message *message) {
 }
 
 static void answer_list(struct network *network, json_t *body) {
-        json_t *leases = json_array();
+        static char filling[65300]; /* with the rest of a `listing` it is a line; with that of a NETWORK it is more */
+        json_t *leases = json_array(), *forwards = json_array();
 
         if (text_starts_with(name_of(network), "deaf"))
                 return;
         list_for_each(struct handle, handle, &network->handles, link)
                 json_array_append_new(leases, json_integer(handle->lease));
+        if (text_starts_with(name_of(network), "long"))
+                json_array_append_new(forwards, json_string(memset(filling, 'x', sizeof(filling) - 1)));
         say(network,
-            json_pack("{ss sO s[] s{ss} s{so sO sb}}", "command", "listing", "serial",
-                      json_object_get(body, "serial"), "interfaces", "uplink", "kind", "none", "services",
+            json_pack("{ss sO s[] so s{ss} s{so sO sb}}", "command", "listing", "serial",
+                      json_object_get(body, "serial"), "interfaces", "forwards", forwards, "uplink", "kind", "none", "services",
                       "leases", leases, "ended", network->ended, "replacement", network->replacement),
             NULL, 0);
 }

@@ -284,6 +284,53 @@ static void test_list(void **state) {
         wire_free(client);
 }
 
+/* A network with as many forwards as a line can list, or two, hides nothing of the others, and nobody's connection
+ * ends for it. */
+static void test_long_answers(void **state) {
+        static const char *const names[] = { "long1", "long2", "shared" };
+        struct wire *client = fixture_connect(*state), *handles[ARRAY_SIZE(names)];
+        struct wire_message reply;
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                if (i < 2)
+                        fixture_define(*state, names[i], "{}");
+                handles[i] = acquire(client, names[i], NULL);
+        }
+        ask(client, "list", NULL, &reply);
+        assert_int_equal(error_of(reply.body), 0);
+        json_t *networks = json_object_get(reply.body, "networks");
+        assert_int_equal(json_array_size(networks), 3);
+        for (size_t i = 0; i < 3; i++) {
+                json_t *network = json_array_get(networks, i), *left_out = json_object_get(network, "left_out");
+
+                assert_true(json_is_array(json_object_get(network, "clients")));
+                assert_true(json_is_array(json_object_get(network, "interfaces")));
+                assert_int_equal(left_out == NULL, json_object_get(network, "forwards") != NULL);
+                assert_int_equal(left_out == NULL, json_object_get(network, "message") == NULL);
+                if (left_out) {
+                        assert_int_equal(json_array_size(left_out), 1);
+                        assert_string_equal(json_string_value(json_array_get(left_out, 0)), "forwards");
+                }
+                assert_true(i != 2 || !left_out);
+        }
+        wire_message_deinit(&reply);
+
+        /* With the clients of the network it is too long for `enter`, and for a list of it alone. */
+        for (size_t i = 0; i < 2; i++) {
+                ask(client, i == 0 ? "enter" : "list", "long1", &reply);
+                assert_int_equal(error_of(reply.body), 0);
+                json_t *network = i == 0 ? json_object_get(reply.body, "network") :
+                                           json_array_get(json_object_get(reply.body, "networks"), 0);
+                assert_int_equal(json_array_size(json_object_get(network, "left_out")), 1);
+                assert_int_equal(reply.n_fds, i > 0 ? 0 : geteuid() == 0 ? 1 : 2);
+                wire_message_deinit(&reply);
+        }
+        handle_server(handles[0], NULL);
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                wire_free(handles[i]);
+        wire_free(client);
+}
+
 /* --- The removal delay --- */
 
 /* The last handle is closed, and another is taken before the network knows of it: the word of the lease's end
@@ -721,7 +768,7 @@ HARNESS_MAIN(WITH_BROKER(test_acquire), WITH_BROKER(test_acquire_twice_is_one_le
              WITH_BROKER(test_errors), WITH_BROKER(test_network_that_cannot_be_made),
              WITH_BROKER(test_program_that_cannot_be_run), WITH_BROKER(test_death_of_a_waiting_client),
              WITH_BROKER(test_release), WITH_BROKER(test_remove), WITH_BROKER(test_enter),
-             WITH_BROKER(test_list), WITH_BROKER(test_handle_crosses_the_leases_end),
+             WITH_BROKER(test_list), WITH_BROKER(test_long_answers), WITH_BROKER(test_handle_crosses_the_leases_end),
              WITH_BROKER(test_removed_when_idle), WITH_BROKER(test_race_with_removal),
              WITH_BROKER(test_network_that_makes_noise), WITH_BROKER(test_network_killed),
              WITH_BROKER(test_network_killed_too_often), WITH_BROKER(test_many_handles),
