@@ -35,7 +35,7 @@ struct qemu {
         struct loop *loop;
         char *directory, *name;
         const struct configuration *configuration; /* borrowed; NULL: none could be read */
-        uint16_t preferred_ssh_port;
+        uint16_t preferred_ssh_port; /* that it had last; 0 for none */
         struct session *session;
         struct console *console;
 
@@ -353,21 +353,23 @@ static int refuse_unknown_qemu(const struct qemu *qemu, struct error *error) {
 
 static int qemu_start(struct controller *controller, struct error *error) {
         struct qemu *qemu = qemu_of(controller);
+        int r;
+
+        if (!qemu->configuration)
+                return error_set(error, -EINVAL, "without a configuration nothing can be started");
+        if (qemu->session && session_ssh_port(qemu->session))
+                qemu->preferred_ssh_port = session_ssh_port(qemu->session);
+        if (qemu->session)
+                session_unwatch(qemu->session); /* it is the thread's for now */
+        r = refuse_unknown_qemu(qemu, error);
+        if (r < 0)
+                return r;
         const struct launch_settings settings = {
                 .configuration = qemu->configuration,
                 .directory = qemu->directory,
                 .name = qemu->name,
                 .preferred_ssh_port = qemu->preferred_ssh_port,
         };
-        int r;
-
-        if (!qemu->configuration)
-                return error_set(error, -EINVAL, "without a configuration nothing can be started");
-        if (qemu->session)
-                session_unwatch(qemu->session); /* it is the thread's for now */
-        r = refuse_unknown_qemu(qemu, error);
-        if (r < 0)
-                return r;
         r = launch_begin(&qemu->launch, qemu->loop, &settings, steal_ptr(qemu->session), &launch_handlers,
                          qemu);
         if (r < 0)

@@ -62,25 +62,26 @@ static void report(struct launch *launch, unsigned char byte) {
         (void)n;
 }
 
-/* The leases of a session outlive its QEMU; where they are gone all the same, from the start. */
+/* The leases of a session outlive its QEMU; where they are gone all the same, from the start. A session that
+ * is handed back has all its forwards: the next launch takes them for granted. */
 static int get_networks(struct launch *launch, struct error *error) {
         const struct configuration *configuration = launch->settings.configuration;
-        uint16_t ssh_port = launch->settings.preferred_ssh_port;
         int r;
 
         if (launch->session) {
-                uint16_t had = session_ssh_port(launch->session);
                 r = session_renew(launch->session, configuration, launch->name, error);
                 if (r != -ENOTCONN && r != -ECONNRESET)
                         return r;
-                ssh_port = had ? had : ssh_port;
                 launch->session = session_free(launch->session);
         }
         r = session_open(&launch->session, configuration, launch->name, error);
         if (r < 0)
                 return r;
         report(launch, LAUNCH_FORWARDS);
-        return session_forward_all(launch->session, configuration, ssh_port, error);
+        r = session_forward_all(launch->session, configuration, launch->settings.preferred_ssh_port, error);
+        if (r < 0)
+                launch->session = session_free(launch->session);
+        return r;
 }
 
 static int launch_run(struct launch *launch) {

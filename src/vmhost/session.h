@@ -57,7 +57,7 @@ int session_renew(struct session *session, const struct configuration *configura
 /*
  * Adds the configured forwards and the one for ssh, on the first network. `preferred_ssh_port` is tried first
  * where the configuration leaves the port open; 0: none. A port in use is -EADDRINUSE, a privileged one
- * -EACCES, each with a text that names it.
+ * -EACCES, each with a text that names it; after a failure some may be there: free the session.
  */
 int session_forward_all(struct session *session, const struct configuration *configuration,
                         uint16_t preferred_ssh_port, struct error *error);

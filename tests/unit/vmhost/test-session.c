@@ -17,6 +17,7 @@
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "vmhost/launch.h"
 #include "vmhost/session.h"
 #include "wire/wire.h"
 
@@ -443,8 +444,70 @@ static void test_adopt(void **state) {
         assert_null(session);
 }
 
+/* ---- A launch, as far as its networks ---- */
+
+struct launching {
+        struct loop *loop;
+        struct launch_result result;
+};
+
+static void on_step(enum launch_step step, void *data) {
+}
+
+static void on_done(struct launch_result *result, void *data) {
+        struct launching *launching = data;
+
+        launching->result = *result;
+        loop_exit(launching->loop, 0);
+}
+
+static const struct launch_handlers launch_handlers = { on_step, on_done };
+
+/* In a directory that is not there, so that it ends before QEMU: its code, with the session in place of the
+ * one that was there. */
+static int launch_networks(struct session **session, const struct configuration *c) {
+        const struct launch_settings settings = { .configuration = c,
+                                                  .directory = "/nowhere",
+                                                  .name = "web" };
+        struct launching launching = {};
+        struct launch *launch;
+
+        assert_int_equal(loop_new(&launching.loop), 0);
+        assert_int_equal(
+                launch_begin(&launch, launching.loop, &settings, *session, &launch_handlers, &launching), 0);
+        assert_int_equal(loop_run(launching.loop), 0);
+        loop_free(launching.loop);
+        *session = launching.result.session;
+        return launching.result.code;
+}
+
+/* A restart that got its networks and not its forwards leaves the next one all to do. */
+static void test_forwards_after_a_failure(void **state) {
+        struct world *world = *state;
+        _cleanup_(configuration_freep) struct configuration *c = parse(
+                "{\"kernel\":\"/k\",\"networks\":[{\"network\":\"shared\",\"queues\":2}],\"ssh\":true}");
+        struct session *session = NULL;
+        int fd = occupy(&c->ssh_port);
+
+        assert_int_equal(launch_networks(&session, c), -EADDRINUSE);
+        expect_log(world, LOG_ACQUIRE("shared"));
+        expect_log(world, LOG_START_SHARED);
+        fd_close(fd);
+
+        assert_int_equal(launch_networks(&session, c), -ENOENT);
+        assert_non_null(session);
+        assert_int_equal(session_ssh_port(session), c->ssh_port);
+        /* Over networks of its own: the first ones were given back. */
+        expect_log(world, "b end");
+        expect_log(world, "h end");
+        expect_log(world, LOG_ACQUIRE("shared"));
+        expect_log(world, LOG_START_SHARED);
+        expect_log(world, "h{\"command\":\"forward\",\"name\":\"web\",\"port\":22,\"protocol\":\"tcp\"}");
+        session_free(session);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 HARNESS_MAIN(TEST(test_life), TEST(test_refusals),
              cmocka_unit_test_setup_teardown(test_patience, setup_busy, teardown), TEST(test_forwards),
-             TEST(test_adopt))
+             TEST(test_adopt), TEST(test_forwards_after_a_failure))
