@@ -141,7 +141,8 @@ static void add_channels(struct composition *q) {
         add(q, "socket,id=agent,fd=%d,server=on,wait=off", context->agent);
         add(q, "-device");
         add(q, "virtio-serial-%s", q->bus);
-        add_pair(q, "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0");
+        /* Of a port without an id QEMU does not tell that it is opened. */
+        add_pair(q, "-device", "virtserialport,id=agent,chardev=agent,name=org.qemu.guest_agent.0");
 }
 
 /* ---- Disks ---- */

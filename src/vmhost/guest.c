@@ -12,7 +12,7 @@
 #include "vmhost/qemu.h"
 #include "vmhost/space.h"
 
-#define AGENT_CHANNEL "agent" /* the chardev's id, as arguments.c gives it */
+#define AGENT_CHANNEL "agent" /* the id of the chardev and of its port, as arguments.c gives it */
 
 enum agent_state { AGENT_UNKNOWN, AGENT_ABSENT, AGENT_PRESENT };
 
@@ -198,10 +198,12 @@ static void on_state_change(struct guest *guest, json_t *details) {
         monitor_ask(guest->monitor);
 }
 
-/* The agent's is the one port of that kind. */
+/* A configuration's own arguments may have ports too. */
 static void on_port(struct guest *guest, json_t *details) {
         bool open = json_is_true(json_object_get(details, "open"));
 
+        if (!text_equal(json_string_value(json_object_get(details, "id")), AGENT_CHANNEL))
+                return;
         emit(guest, "agent", details);
         set_agent(guest, open);
 }

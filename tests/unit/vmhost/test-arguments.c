@@ -54,7 +54,8 @@ static void test_kernel(void **state) {
                 "-chardev "
                 "socket,id=console,fd=11,server=on,wait=off,logfile=/vms/web/console.log,logappend=on "
                 "-serial chardev:console -chardev socket,id=agent,fd=12,server=on,wait=off "
-                "-device virtio-serial-pci -device virtserialport,chardev=agent,name=org.qemu.guest_agent.0");
+                "-device virtio-serial-pci "
+                "-device virtserialport,id=agent,chardev=agent,name=org.qemu.guest_agent.0");
 }
 
 static struct session_interface interfaces[] = {

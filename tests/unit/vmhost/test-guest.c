@@ -170,13 +170,20 @@ static void test_boot(void **state) {
         assert_false(guest_has_booted(stage.guest));
         assert_false(guest_may_have_agent(stage.guest));
 
-        say(&stage, "{\"event\":\"VSERPORT_CHANGE\",\"data\":{\"id\":\"x\",\"open\":true}}\n");
+        /* Another program's port, of the configuration's own arguments. */
+        say(&stage, "{\"event\":\"VSERPORT_CHANGE\",\"data\":{\"id\":\"spice\",\"open\":true}}\n"
+                    "{\"event\":\"POWERDOWN\"}\n");
+        await(&stage, "powerdown[event]");
+        assert_false(guest_has_booted(stage.guest));
+        assert_false(guest_may_have_agent(stage.guest));
+
+        say(&stage, "{\"event\":\"VSERPORT_CHANGE\",\"data\":{\"id\":\"agent\",\"open\":true}}\n");
         await(&stage, "agent[event] running[]");
         assert_true(guest_has_booted(stage.guest));
         assert_true(guest_may_have_agent(stage.guest));
 
         /* A reboot begins anew. */
-        say(&stage, "{\"event\":\"VSERPORT_CHANGE\",\"data\":{\"open\":false}}\n"
+        say(&stage, "{\"event\":\"VSERPORT_CHANGE\",\"data\":{\"id\":\"agent\",\"open\":false}}\n"
                     "{\"event\":\"RESET\",\"data\":{\"guest\":true,\"reason\":\"guest-reset\"}}\n");
         await(&stage, "agent[event] reset[event] booting[]");
         assert_false(guest_may_have_agent(stage.guest));
