@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "vmhost/endpoint.h"
 
 #define GRACE 1000U /* milliseconds for one that was killed to be gone */
 #define GRACE_STEP 10U
@@ -50,9 +51,9 @@ static int refuse(const struct claim *claim, const char *name, struct error *err
 /* Whether the one who has the lock is there for others: not one that is killed and still goes, or has just
  * begun. */
 static bool is_served(const struct claim *claim) {
-        _cleanup_fd_ int fd = fd_connect_unix(claim->socket.path);
+        _cleanup_fd_ int fd = endpoint_connect(claim->directory, CLAIM_SOCKET);
 
-        return fd >= 0;
+        return fd >= 0 || fd == -EAGAIN;
 }
 
 int claim_take(struct claim *claim, const char *directory, const char *name, struct error *error) {
@@ -78,15 +79,16 @@ int claim_take(struct claim *claim, const char *directory, const char *name, str
         return 0;
 }
 
-static int remove_stale_socket(const char *path, struct error *error) {
+static int remove_stale_socket(const struct claim *claim, struct error *error) {
+        const char *path = claim->socket.path;
         struct stat status;
 
         if (lstat(path, &status) < 0)
                 return errno == ENOENT ? 0 : error_errno(error, -errno, "%s", path);
         if (!S_ISSOCK(status.st_mode))
                 return error_set(error, -EEXIST, "%s is there and is no socket", path);
-        _cleanup_fd_ int fd = fd_connect_unix(path);
-        if (fd >= 0)
+        _cleanup_fd_ int fd = endpoint_connect(claim->directory, CLAIM_SOCKET);
+        if (fd >= 0 || fd == -EAGAIN)
                 return error_set(error, -EADDRINUSE, "another program listens on %s", path);
         if (fd != -ECONNREFUSED)
                 return error_errno(error, fd, "cannot tell whether anybody listens on %s", path);
@@ -100,7 +102,7 @@ int claim_publish(struct claim *claim, struct error *error) {
         int r, n = snprintf(pid, sizeof(pid), "%d", (int)getpid());
 
         /* First, so that nobody's pid file is written over where there is somebody. */
-        r = remove_stale_socket(claim->socket.path, error);
+        r = remove_stale_socket(claim, error);
         if (r < 0)
                 return r;
         r = file_write(claim->pid.path, pid, (size_t)n, 0644, false, error);

@@ -13,11 +13,13 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "vmhost/console-log.h"
+#include "vmhost/endpoint.h"
 #include "vmhost/qemu.h"
 #include "vmhost/scrollback.h"
 
 #define CHUNK 8192 /* bytes of one read */
 #define VIEWER_QUEUE_MAX (4 * CONSOLE_SCROLLBACK) /* bytes that a viewer may be behind */
+#define RECONNECT 200000U /* microseconds */
 #define LOOK_EVERY 65536 /* bytes between two looks at the log's size */
 
 struct viewer {
@@ -39,6 +41,7 @@ struct console {
         size_t n_viewers;
         int qemu;
         struct source *qemu_source;
+        struct source *retry; /* while QEMU's queue of connections is full */
         struct scrollback *scrollback;
         /* Typed by a viewer, and not yet taken by QEMU; until it is, nobody's further typing is read. */
         char input[CHUNK];
@@ -170,21 +173,18 @@ static int on_qemu(struct source *source, int fd, uint32_t events, void *data) {
         return 0;
 }
 
-int console_connect(struct console *console, struct error *error) {
-        _cleanup_free_ char *path = text_format("%s/" QEMU_CONSOLE_SOCKET, console->directory);
+static int try_connect(struct console *console, struct error *error) {
         char *end = malloc(CONSOLE_SCROLLBACK);
 
         disconnect(console);
-        if (!path || !end) {
-                free(end);
+        if (!end)
                 return error_set(error, -ENOMEM, "out of memory");
-        }
         /* Of a run that is adopted, what was printed while nobody listened is in the log alone. */
         size_t n = console_log_end(console->directory, end, CONSOLE_SCROLLBACK);
         scrollback_set(console->scrollback, end, n);
         free(end);
 
-        console->qemu = fd_connect_unix(path);
+        console->qemu = endpoint_connect(console->directory, QEMU_CONSOLE_SOCKET);
         if (console->qemu < 0) {
                 int r = console->qemu;
                 console->qemu = -1;
@@ -196,6 +196,28 @@ int console_connect(struct console *console, struct error *error) {
                 return error_errno(error, r, "cannot watch the console");
         }
         look_at_log(console);
+        return 0;
+}
+
+static int on_retry(struct source *source, void *data) {
+        struct console *console = data;
+        struct error error = ERROR_INIT;
+        int r = try_connect(console, &error);
+
+        if (r == -EAGAIN)
+                source_arm(source, RECONNECT);
+        else if (r < 0 && r != -ENOENT && r != -ECONNREFUSED) /* these two: it has ended */
+                log_warning("%s", error_text(&error, r));
+        return 0;
+}
+
+int console_connect(struct console *console, struct error *error) {
+        source_disarm(console->retry);
+        int r = try_connect(console, error);
+        if (r != -EAGAIN)
+                return r;
+        log_warning("QEMU takes no connection to its console now; it is tried again");
+        source_arm(console->retry, RECONNECT);
         return 0;
 }
 
@@ -283,8 +305,10 @@ int console_new(struct console **ret, struct loop *loop, const char *directory, 
                 int r = console->listener;
                 return error_errno(error, r, "cannot listen at %s", console->path);
         }
-        int r = loop_add_fd(loop, &console->listener_source, console->listener, EPOLLIN, on_listener,
-                            console);
+        int r = loop_add_timer(loop, &console->retry, on_retry, console);
+        if (r >= 0)
+                r = loop_add_fd(loop, &console->listener_source, console->listener, EPOLLIN, on_listener,
+                                console);
         if (r < 0)
                 return error_errno(error, r, "cannot watch %s", console->path);
         *ret = steal_ptr(console);
@@ -299,6 +323,7 @@ struct console *console_free(struct console *console) {
         list_for_each(struct viewer, viewer, &console->viewers, entry)
                 viewer_free(viewer);
         disconnect(console);
+        source_free(console->retry);
         source_free(console->listener_source);
         fd_close(console->listener);
         scrollback_free(console->scrollback);

@@ -32,7 +32,8 @@ struct console *console_free(struct console *console);
 void console_freep(struct console **console);
 
 /* Connects to the console of a QEMU that was just started or is adopted; in the latter case the scrollback is
- * taken from the log. When that QEMU ends, viewers stay, for the next. 0 or -errno. */
+ * taken from the log. One that is stopped may take no connection: then it is tried again, from the loop. When
+ * that QEMU ends, viewers stay, for the next. 0 or -errno. */
 int console_connect(struct console *console, struct error *error);
 
 /* Before a new QEMU is started: the log of the run before becomes console.log.1. 0 or -errno. */

@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "vmhost/console-log.h"
 #include "vmhost/console.h"
+#include "vmhost/endpoint.h"
 #include "vmhost/qemu.h"
 
 #define PATIENCE 20000 /* milliseconds */
@@ -233,6 +234,30 @@ static void test_adoption(void **state) {
         expect(viewer, "live");
 }
 
+/* A QEMU that stands still takes no connection, and holds up nobody; once it goes on, it is connected. */
+static void test_full_queue(void **state) {
+        struct world *world = *state;
+        char byte = 'c';
+
+        assert_int_equal(listen(world->listener, 0), 0);
+        _cleanup_fd_ int filler = endpoint_connect(world->directory, QEMU_CONSOLE_SOCKET);
+        assert_true(filler >= 0);
+        assert_int_equal(endpoint_connect(world->directory, QEMU_CONSOLE_SOCKET), -EAGAIN);
+        assert_int_equal(write(world->orders, &byte, 1), 1);
+        assert_int_equal(read(world->orders, &byte, 1), 1);
+        _cleanup_fd_ int viewer = view(world);
+
+        _cleanup_fd_ int before = accept4(world->listener, NULL, NULL, SOCK_CLOEXEC);
+        assert_true(before >= 0);
+        _cleanup_fd_ int qemu = accept4(world->listener, NULL, NULL, SOCK_CLOEXEC);
+        assert_true(qemu >= 0);
+        set_patience(qemu);
+        say(viewer, "typed");
+        expect(qemu, "typed");
+        say(qemu, "live");
+        expect(viewer, "live");
+}
+
 /* One that reads nothing is dropped, and the others have all there is. */
 static void test_slow_viewer(void **state) {
         struct world *world = *state;
@@ -425,7 +450,7 @@ static void test_tail(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-HARNESS_MAIN(TEST(test_viewers), TEST(test_next_run), TEST(test_adoption), TEST(test_slow_viewer),
-             TEST(test_slow_qemu), TEST(test_too_many_viewers),
+HARNESS_MAIN(TEST(test_viewers), TEST(test_next_run), TEST(test_adoption), TEST(test_full_queue),
+             TEST(test_slow_viewer), TEST(test_slow_qemu), TEST(test_too_many_viewers),
              cmocka_unit_test_setup_teardown(test_rotation, setup_small, teardown),
              cmocka_unit_test(test_begin_run), cmocka_unit_test(test_rotate), cmocka_unit_test(test_tail))

@@ -19,6 +19,7 @@
 #include "base/process.h"
 #include "base/text.h"
 #include "harness.h"
+#include "vmhost/endpoint.h"
 
 struct vm {
         char *root; /* --config-dir */
@@ -239,6 +240,12 @@ static void test_what_is_stale(void **state) {
         assert_non_null(strstr(vm.output, "another program listens"));
         assert_true(has_file(&vm, "vmhost.sock"));
         assert_false(has_file(&vm, "vmhost.pid"));
+
+        /* Also one that is stopped, and whose queue is full: of the start before. */
+        assert_int_equal(listen(fd, 0), 0);
+        assert_int_equal(endpoint_connect(vm.directory, "vmhost.sock"), -EAGAIN);
+        assert_int_equal(start_fake(&vm, "prompt"), 1);
+        assert_non_null(strstr(vm.output, "another program listens"));
         close(fd);
         free(path);
         teardown(&vm);
