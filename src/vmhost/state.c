@@ -1,6 +1,7 @@
 #include "vmhost/state.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,11 +34,29 @@ static void take(struct state *state, const json_t *object) {
         state->last_end = object_or_null(object, "last_end");
 }
 
+/* Takes what the file says; one that is no JSON is moved aside, for the next save would be the end of it. */
+static int parse(struct state *state, const char *text, size_t size, struct error *error) {
+        json_error_t json_error;
+        json_auto_t *object = json_loadb(text, size, 0, &json_error);
+
+        if (json_is_object(object)) {
+                take(state, object);
+                return 0;
+        }
+        error_set(error, -EINVAL, "%s:%d: %s", state->path, object ? 1 : json_error.line,
+                  object ? "no object" : json_error.text);
+        _cleanup_free_ char *aside = text_format("%s" STATE_BAD, state->path);
+        if (!aside)
+                return -ENOMEM;
+        return rename(state->path, aside) < 0
+                       ? error_errno(error, -errno, "cannot keep %s, which is no JSON", state->path)
+                       : 0;
+}
+
 int state_load(struct state *ret, const char *directory, const char *name, const char *backend,
                struct error *error) {
         struct state state = { .phase = PHASE_STOPPED };
         _cleanup_free_ char *text = NULL;
-        json_error_t json_error;
         size_t size;
 
         state.path = text_format("%s/" STATE_FILE, directory);
@@ -48,16 +67,16 @@ int state_load(struct state *ret, const char *directory, const char *name, const
                 return -ENOMEM;
         }
         int r = file_read(state.path, STATE_MAX, &text, &size, error);
-        if (r == -ENOENT && error)
-                *error = ERROR_INIT;
         if (r == 0) {
-                json_t *object = json_loadb(text, size, 0, &json_error);
-                if (json_is_object(object))
-                        take(&state, object);
-                else
-                        error_set(error, -EINVAL, "%s:%d: %s", state.path, object ? 1 : json_error.line,
-                                  object ? "no object" : json_error.text);
-                json_decref(object);
+                r = parse(&state, text, size, error);
+        } else if (r == -ENOENT) {
+                r = 0;
+                if (error)
+                        *error = ERROR_INIT;
+        }
+        if (r < 0) {
+                state_deinit(&state);
+                return r;
         }
         *ret = state;
         return 0;

@@ -9,6 +9,7 @@
 #include "vmhost/phase.h"
 
 #define STATE_FILE "state.json"
+#define STATE_BAD ".bad" /* behind that: where one is kept that is no JSON */
 
 /*
  * The file is written whole, by rename. It need not reach the disk for the sake of adoption: the page cache
@@ -26,8 +27,11 @@ struct state {
         json_t *last_end; /* END of the last run, or NULL */
 };
 
-/* Reads the file of a VM's directory; where there is none, or one that cannot be read as one, the state is
- * that of a VM that never ran, and `error` has a text in the second case (for the log). 0 or -ENOMEM. */
+/*
+ * Reads the file of a VM's directory. Where there is none, the state is that of a VM that never ran; so it is
+ * where it is no JSON, which is moved aside then, and `error` has a text (for the log). 0 or -errno: one that
+ * cannot be read may tell of a VM that runs.
+ */
 int state_load(struct state *ret, const char *directory, const char *name, const char *backend,
                struct error *error);
 void state_deinit(struct state *state);

@@ -279,8 +279,11 @@ int supervisor_begin(struct supervisor *supervisor, struct controller *consume_c
         }
         state->wanted_running = true;
         state->restarts = 0;
+        r = supervisor->controller->ops->start(supervisor->controller, error);
+        if (r < 0)
+                return r; /* what was refused at once has changed nothing, and the record neither */
         save(supervisor, false);
-        return supervisor->controller->ops->start(supervisor->controller, error);
+        return 0;
 }
 
 static bool is_over(const struct supervisor *supervisor) {
@@ -390,10 +393,10 @@ int supervisor_new(struct supervisor **ret, struct loop *loop, const struct supe
                 r = state_load(&supervisor->state, settings->directory, settings->name, backend, &unreadable);
         if (r < 0) {
                 supervisor_free(supervisor);
-                return error_errno(error, r, "cannot begin");
+                return error_set(error, r, "cannot begin: %s", error_text(&unreadable, r));
         }
         if (unreadable.code)
-                log_warning("%s; begun anew", unreadable.text);
+                log_warning("%s; kept as " STATE_FILE STATE_BAD ", and begun anew", unreadable.text);
         *ret = supervisor;
         return 0;
 }

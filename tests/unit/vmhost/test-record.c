@@ -131,8 +131,10 @@ static void test_phases(void **state) {
 }
 
 static void test_state(void **state) {
-        char *directory = harness_make_directory(), *path = text_format("%s/state.json", directory);
+        char *directory = harness_make_directory(), *path = text_format("%s/state.json", directory), *text;
+        char *aside = text_format("%s/state.json.bad", directory);
         struct state first, second;
+        size_t size;
         struct error error = ERROR_INIT;
         struct stat status;
 
@@ -161,12 +163,16 @@ static void test_state(void **state) {
         assert_true(json_equal(second.last_end, first.last_end));
         state_deinit(&second);
 
-        /* One that cannot be read is told of, and does not keep the VM from running. */
+        /* One that is no JSON is told of and kept, and does not keep the VM from running. */
         assert_int_equal(file_write(path, "{\n\"a\":\n]", 8, 0600, false, NULL), 0);
         assert_int_equal(state_load(&second, directory, "web", "qemu", &error), 0);
         assert_non_null(strstr(error.text, "state.json:3: "));
         assert_null(second.run);
         state_deinit(&second);
+        assert_int_equal(file_read(aside, 100, &text, &size, NULL), 0);
+        assert_string_equal(text, "{\n\"a\":\n]");
+        free(text);
+        assert_int_equal(access(path, F_OK), -1);
         error = ERROR_INIT;
         assert_int_equal(
                 file_write(path, "{\"phase\":5,\"run\":[],\"ssh_port\":70000}", 37, 0600, false, NULL), 0);
@@ -176,7 +182,19 @@ static void test_state(void **state) {
         assert_int_equal(second.ssh_port, 0);
         state_deinit(&second);
 
+        /* One that cannot be read may tell of a VM that runs: nothing is begun. */
+        error = ERROR_INIT;
+        assert_int_equal(truncate(path, 2 << 20), 0);
+        assert_int_equal(state_load(&second, directory, "web", "qemu", &error), -EFBIG);
+        assert_non_null(strstr(error.text, "state.json is larger than "));
+        assert_int_equal(stat(path, &status), 0);
+        assert_int_equal(status.st_size, 2 << 20);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(mkdir(path, 0700), 0);
+        assert_int_equal(state_load(&second, directory, "web", "qemu", &error), -EISDIR);
+
         state_deinit(&first);
+        free(aside);
         free(path);
         harness_remove_directory(directory);
 }

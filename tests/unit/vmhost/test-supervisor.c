@@ -83,7 +83,7 @@ struct stage {
         struct loop *loop;
         struct supervisor *supervisor;
         struct controller controller;
-        int adopts; /* the answer of adopt */
+        int adopts, starts; /* the answers of adopt and start */
         unsigned n_adopted, n_started, n_up, n_finished;
         char events[512];
 };
@@ -91,6 +91,8 @@ struct stage {
 static int stub_start(struct controller *controller, struct error *error) {
         struct stage *stage = container_of(controller, struct stage, controller);
 
+        if (stage->starts < 0)
+                return error_set(error, stage->starts, "not now");
         stage->n_started++;
         controller_set(controller, PHASE_PREPARING, "%s", "");
         loop_exit(stage->loop, 0);
@@ -150,10 +152,10 @@ static void on_finished(void *data) {
 
 static const struct supervisor_listener listener = { on_event, on_up, on_finished };
 
-static int begin(struct stage *stage, const char *left_behind, int adopts) {
+static int begin_with(struct stage *stage, const char *left_behind, int adopts, int starts) {
         const struct supervisor_settings settings = { .name = "web", .policy = RESTART_POLICY_NO };
 
-        *stage = (struct stage){ .adopts = adopts, .directory = harness_make_directory() };
+        *stage = (struct stage){ .adopts = adopts, .starts = starts, .directory = harness_make_directory() };
         struct supervisor_settings with = settings;
         with.directory = stage->directory;
         char *path = text_format("%s/state.json", stage->directory);
@@ -164,6 +166,10 @@ static int begin(struct stage *stage, const char *left_behind, int adopts) {
                 supervisor_new(&stage->supervisor, stage->loop, &with, "stub", &listener, stage, NULL), 0);
         controller_init(&stage->controller, &stub_ops, supervisor_controller_listener(), stage->supervisor);
         return supervisor_begin(stage->supervisor, &stage->controller, NULL);
+}
+
+static int begin(struct stage *stage, const char *left_behind, int adopts) {
+        return begin_with(stage, left_behind, adopts, 0);
 }
 
 static char *state_text(const struct stage *stage) {
@@ -232,6 +238,18 @@ static void test_lost_run(void **state) {
         end(&stage);
 }
 
+/* A start that is refused at once leaves the record as it was: there may be a VM that it tells of. */
+static void test_refused_start(void **state) {
+        static const char left[] = "{\"wanted\":\"stopped\",\"restarts\":4}";
+        struct stage stage;
+
+        assert_int_equal(begin_with(&stage, left, 0, -EADDRINUSE), -EADDRINUSE);
+        char *text = state_text(&stage);
+        assert_string_equal(text, left);
+        free(text);
+        end(&stage);
+}
+
 /* A VM that never came up is its starter's affair: no policy, one end. */
 static void test_failed_start(void **state) {
         struct stage stage;
@@ -246,4 +264,5 @@ static void test_failed_start(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_restarts), cmocka_unit_test(test_always), cmocka_unit_test(test_adoption),
-             cmocka_unit_test(test_lost_run), cmocka_unit_test(test_failed_start))
+             cmocka_unit_test(test_lost_run), cmocka_unit_test(test_refused_start),
+             cmocka_unit_test(test_failed_start))
