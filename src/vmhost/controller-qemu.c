@@ -345,8 +345,11 @@ static const struct launch_handlers launch_handlers = { .on_step = on_launch_ste
 static int refuse_unknown_qemu(const struct qemu *qemu, struct error *error) {
         _cleanup_fd_ int fd = endpoint_connect(qemu->directory, QEMU_QMP_SOCKET);
 
-        if (fd < 0)
+        if (fd == -ENOENT || fd == -ECONNREFUSED)
                 return 0;
+        if (fd < 0 && fd != -EAGAIN)
+                return error_errno(error, fd, "cannot tell whether a QEMU listens on %s/%s", qemu->directory,
+                                   QEMU_QMP_SOCKET);
         return error_set(error, -EADDRINUSE, "a QEMU that no record tells of listens on %s/%s: end it first",
                          qemu->directory, QEMU_QMP_SOCKET);
 }

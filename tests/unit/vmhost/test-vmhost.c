@@ -435,6 +435,26 @@ static void test_qemu_without_a_record(void **state) {
         assert_int_equal(start_qemu(&vm), 1);
         assert_non_null(strstr(vm.output, "a QEMU that no record tells of"));
         end_by(qemu, SIGKILL);
+
+        /* Also one that is stopped and whose queue is full, and where nobody can tell. */
+        char *path = text_format("%s/qmp.sock", vm.directory);
+        assert_int_equal(unlink(path), 0);
+        int fd = fd_listen_unix(path, 0600);
+        assert_true(fd >= 0);
+        assert_int_equal(listen(fd, 0), 0);
+        int filler = endpoint_connect(vm.directory, "qmp.sock");
+        assert_true(filler >= 0);
+        assert_int_equal(start_qemu(&vm), 1);
+        assert_non_null(strstr(vm.output, "a QEMU that no record tells of"));
+        close(filler);
+        close(fd);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(symlink("qmp.sock", path), 0);
+        assert_int_equal(start_qemu(&vm), 1);
+        assert_non_null(strstr(vm.output, "cannot tell whether a QEMU listens on "));
+        assert_int_equal(unlink(path), 0);
+        free(path);
+
         assert_int_equal(start_qemu(&vm), 0);
         pid_t pid = pid_of(&vm);
         free(ask(&vm, "{\"method\":\"force_stop\"}"));
