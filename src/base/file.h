@@ -28,6 +28,6 @@ int file_remove_tree(const char *path, struct error *error);
  * another -errno. Held until the fd, and every copy of it, is closed. */
 int file_lock(const char *path, bool wait, struct error *error);
 
-/* The last line in a file that is not empty, as far as `size` and 4 KiB allow, its control characters made blanks, for
- * terminals and records: "" where there is none. */
+/* The last line in a file that is not empty, as far as `size` and 4 KiB allow, as UTF-8, its control characters made
+ * blanks, for terminals and records: "" where there is none. */
 void file_last_line(int fd, char *buffer, size_t size);

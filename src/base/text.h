@@ -21,3 +21,6 @@ bool text_is_label(const char *s);
 bool text_is_name(const char *s);
 /* A UUID in its canonical form, lower case (RFC 4122, section 3). */
 bool text_is_uuid(const char *s);
+
+/* Makes each byte a '?' that belongs to no well-formed UTF-8: of anybody's bytes, or a character cut in two. */
+void text_make_utf8(char *text);

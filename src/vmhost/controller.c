@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "loop/loop.h"
 
 void controller_init(struct controller *controller, const struct controller_ops *ops,
@@ -22,6 +23,7 @@ void controller_set(struct controller *controller, enum phase phase, const char 
         va_start(ap, format);
         vsnprintf(message, sizeof(message), format, ap);
         va_end(ap);
+        text_make_utf8(message); /* which may have been cut within a character */
         if (phase == controller->phase && strcmp(message, controller->message) == 0)
                 return;
         if (phase != controller->phase)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/text.h"
 
 static const char *const by_names[] = {
@@ -32,12 +33,15 @@ static json_t *known(int value) {
 
 json_t *end_to_json(const struct end *end) {
         json_t *tail = end->console_tail ? json_incref(end->console_tail) : json_array();
+        _cleanup_free_ char *reason = strdup(end->reason ? end->reason : "");
 
+        /* Of other programs' words, in part. */
+        if (reason)
+                text_make_utf8(reason);
         return json_pack("{s:I, s:s, s:s, s:o, s:o, s:b, s:s, s:I, s:o}", "at", (json_int_t)end->at_ms, "by",
                          by_names[end->by], "stage", stop_stage_name(end->stage), "exit_code",
                          known(end->exit_code), "signal", known(end->signal), "panicked", end->panicked,
-                         "reason", end->reason ? end->reason : "", "uptime_ms", (json_int_t)end->uptime_ms,
-                         "console_tail", tail);
+                         "reason", reason, "uptime_ms", (json_int_t)end->uptime_ms, "console_tail", tail);
 }
 
 static bool reason_is(const struct end_evidence *evidence, const char *prefix) {

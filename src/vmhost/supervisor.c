@@ -150,6 +150,8 @@ static void record_end(struct supervisor *supervisor, const struct end *end) {
 
         json_decref(state->last_end);
         state->last_end = end_to_json(end);
+        if (!state->last_end)
+                log_error("out of memory: the record of an end is lost");
         json_decref(state->run);
         state->run = NULL;
 }

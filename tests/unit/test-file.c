@@ -324,6 +324,10 @@ static void test_last_line(void **state) {
                 { "a\tb\x1b", "a b " },
                 { "12345678", "1234567" },
                 { "12345678\nab", "ab" },
+                { "123\xc3\xa9", "123\xc3\xa9" },
+                { "123456\xc3\xa9", "123456?" }, /* cut within the character */
+                { "a\xff\xc3", "a??" },
+                { "a\xc2\x9b\xc2\xa0", "a  \xc2\xa0" }, /* CSI, of which a terminal makes as much as of ESC [ */
         };
         char line[8], large[10000];
 

@@ -83,6 +83,15 @@ static void test_judgement(void **state) {
         }
 }
 
+/* Whatever the reason is made of, there is a record. */
+static void test_reason_that_is_no_text(void **state) {
+        char reason[] = "its words: \xc3";
+        const struct end end = { .reason = reason };
+        json_auto_t *json = end_to_json(&end);
+
+        assert_string_equal(json_string_value(json_object_get(json, "reason")), "its words: ?");
+}
+
 static void test_restart(void **state) {
         struct end good = { .by = END_BY_GUEST }, stopped = { .by = END_BY_HOST, .stage = STOP_ACPI },
                    bad = { .by = END_BY_CRASH }, lasting = { .by = END_BY_OOM, .uptime_ms = 60000 };
@@ -264,5 +273,6 @@ static void test_no_oom(void **state) {
         assert_int_equal(oom_was_killed(&oom), oom.machine_kills != UINT64_MAX);
 }
 
-HARNESS_MAIN(cmocka_unit_test(test_judgement), cmocka_unit_test(test_restart), cmocka_unit_test(test_phases),
-             cmocka_unit_test(test_state), cmocka_unit_test(test_identity), cmocka_unit_test(test_no_oom))
+HARNESS_MAIN(cmocka_unit_test(test_judgement), cmocka_unit_test(test_reason_that_is_no_text),
+             cmocka_unit_test(test_restart), cmocka_unit_test(test_phases), cmocka_unit_test(test_state),
+             cmocka_unit_test(test_identity), cmocka_unit_test(test_no_oom))

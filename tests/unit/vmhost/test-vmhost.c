@@ -333,6 +333,22 @@ static void test_qemu_that_fails(void **state) {
         configure(&vm, ",\"extra_arguments\":[\"-nonsense\"]");
         assert_int_equal(start_qemu(&vm), 1);
         assert_non_null(strstr(vm.output, "-nonsense: invalid option")); /* its own words are the reason */
+
+        /* Long ones too, that are cut within a character. */
+        for (int shift = 0; shift < 2; shift++) {
+                char words[300] = "";
+                for (int i = 0; i < 130; i++)
+                        strcat(words, "\u00fc");
+                char *more = text_format(",\"extra_arguments\":[\"-%s%s\"]", shift ? "x" : "", words);
+                configure(&vm, more);
+                free(more);
+                assert_int_equal(start_qemu(&vm), 1);
+                assert_non_null(strstr(vm.output, "QEMU did not start: "));
+                assert_ended(&vm, "crash", "none");
+                char *log = read_file(&vm, "vmhost.log");
+                assert_non_null(strstr(log, "failed: QEMU did not start: "));
+                free(log);
+        }
         teardown(&vm);
 }
 
