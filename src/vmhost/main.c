@@ -261,6 +261,7 @@ static int prepare(struct program *program, struct error *error) {
                 return error_errno(error, r, "cannot begin");
         signal(SIGPIPE, SIG_IGN);
         signal(SIGHUP, SIG_IGN); /* a terminal that closes is no concern of a VM's */
+        signal(SIGCHLD, SIG_DFL); /* ignored, which a starter may hand on, it keeps from us how children ended */
         r = find_directory(program, error);
         if (r >= 0)
                 r = claim_take(&program->claim, program->directory, program->options.name, error);
