@@ -385,14 +385,16 @@ static int qemu_adopt(struct controller *controller, json_t *run, struct error *
         struct qemu *qemu = qemu_of(controller);
         bool booted = json_is_true(json_object_get(run, "booted"));
         json_t *begun = json_object_get(run, "begun_us");
+        struct identity identity;
         int r;
 
-        r = identity_read(run, &qemu->identity);
+        r = identity_read(run, &identity);
         if (r < 0)
                 return error_set(error, -ESRCH, "the record does not say which process it was");
-        _cleanup_fd_ int pidfd = identity_open(&qemu->identity);
+        _cleanup_fd_ int pidfd = identity_open(&identity);
         if (pidfd < 0)
-                return error_errno(error, pidfd, "process %d", (int)qemu->identity.pid);
+                return error_errno(error, pidfd, "process %d", (int)identity.pid);
+        qemu->identity = identity;
         r = session_adopt(&qemu->session, json_object_get(run, "session"), pidfd, error);
         if (r < 0) {
                 /* QEMU holds its networks all the same; only telling of them is not possible. */
