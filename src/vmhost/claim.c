@@ -97,23 +97,65 @@ static int remove_stale_socket(const struct claim *claim, struct error *error) {
         return 0;
 }
 
-int claim_publish(struct claim *claim, struct error *error) {
+static int write_pid(struct claim *claim, struct error *error) {
         char pid[16];
-        int r, n = snprintf(pid, sizeof(pid), "%d", (int)getpid());
+        int n = snprintf(pid, sizeof(pid), "%d", (int)getpid());
+        int r = file_write(claim->pid.path, pid, (size_t)n, 0644, false, error);
+
+        if (r == 0)
+                remember(&claim->pid);
+        return r;
+}
+
+static int listen_for_others(struct claim *claim, struct error *error) {
+        int r = fd_listen_unix(claim->socket.path, 0600);
+
+        if (r < 0)
+                return error_errno(error, r, "cannot listen on %s", claim->socket.path);
+        remember(&claim->socket);
+        return r;
+}
+
+int claim_publish(struct claim *claim, struct error *error) {
+        int r;
 
         /* First, so that nobody's pid file is written over where there is somebody. */
         r = remove_stale_socket(claim, error);
         if (r < 0)
                 return r;
-        r = file_write(claim->pid.path, pid, (size_t)n, 0644, false, error);
+        r = write_pid(claim, error);
+        return r < 0 ? r : listen_for_others(claim, error);
+}
+
+/* Where the lock's file is not the one that we hold any more, another vmhost may be there. */
+static bool is_ours(const struct claim *claim) {
+        _cleanup_free_ char *path = text_format("%s/" CLAIM_LOCK, claim->directory);
+        struct stat held, named;
+
+        return path && fstat(claim->lock, &held) == 0 && lstat(path, &named) == 0 &&
+               held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
+static bool is_missing(const struct claim_file *file) {
+        struct stat status;
+
+        return file->inode && lstat(file->path, &status) < 0 && errno == ENOENT;
+}
+
+int claim_restore(struct claim *claim, int *ret_listening, struct error *error) {
+        bool pid = is_missing(&claim->pid), socket = is_missing(&claim->socket);
+
+        if ((!pid && !socket) || !is_ours(claim))
+                return 0;
+        int r = pid ? write_pid(claim, error) : 0;
+        if (!socket)
+                return r;
+        /* More is lost without it: a pid file that cannot be written has time. */
+        r = listen_for_others(claim, error);
         if (r < 0)
                 return r;
-        remember(&claim->pid);
-        r = fd_listen_unix(claim->socket.path, 0600);
-        if (r < 0)
-                return error_errno(error, r, "cannot listen on %s", claim->socket.path);
-        remember(&claim->socket);
-        return r;
+        *ret_listening = r;
+        return 1;
 }
 
 void claim_withdraw(struct claim *claim) {

@@ -34,6 +34,12 @@ int claim_take(struct claim *claim, const char *directory, const char *name, str
  * replaced.
  */
 int claim_publish(struct claim *claim, struct error *error);
+/*
+ * Others remove what they take for stale, and a vmhost without its socket is out of reach for ever. Makes
+ * anew of pid file and socket what is not there: 1 with a new listening fd in *ret_listening, 0 where the
+ * socket is there, or -errno.
+ */
+int claim_restore(struct claim *claim, int *ret_listening, struct error *error);
 /* Removes what is ours. The lock goes with claim_deinit. */
 void claim_withdraw(struct claim *claim);
 void claim_deinit(struct claim *claim);

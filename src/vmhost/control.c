@@ -90,6 +90,23 @@ struct control *control_free(struct control *control) {
         return NULL;
 }
 
+int control_move(struct control *control, int consume_listening_fd) {
+        struct source *source;
+        int r = loop_add_fd(control->owner.loop, &source, consume_listening_fd, EPOLLIN, on_connection,
+                            control);
+
+        if (r < 0) {
+                fd_close(consume_listening_fd);
+                return r;
+        }
+        on_connection(control->source, control->fd, EPOLLIN, control);
+        source_free(control->source);
+        fd_close(control->fd);
+        control->source = source;
+        control->fd = consume_listening_fd;
+        return 0;
+}
+
 void control_send_event(struct control *control, const json_t *event) {
         clients_send_event(&control->owner, event);
 }

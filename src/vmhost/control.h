@@ -20,6 +20,9 @@ struct control;
 int control_new(struct control **ret, struct loop *loop, int consume_listening_fd,
                 struct supervisor *supervisor);
 struct control *control_free(struct control *control);
+/* From now on at this one, which is consumed, on failure too; who waits at the one before is let in. 0 or
+ * -errno. */
+int control_move(struct control *control, int consume_listening_fd);
 
 void control_send_event(struct control *control, const json_t *event);
 /* The VM has ended for good: answers all who wait for it. */

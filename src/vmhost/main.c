@@ -31,11 +31,12 @@
  *   3. detach, and log to the directory;
  *   4. block signals, and write the pid file;
  *   5. read the configuration and the state, make the controller;
- *   6. listen on the control socket: from here on there are answers;
+ *   6. listen on the control socket: from here on there are answers; listen anew where somebody removes it;
  *   7. adopt the VM that runs, or start it; tell the starter when QEMU lives;
  *   8. loop, until the VM has ended for good; the record is on the disk before the files go.
  */
 #define LOG_MAX (1024 * 1024) /* bytes of an old log; more is thrown away at the next start */
+#define LOOK_EVERY 1000000U /* microseconds */
 
 enum exit_status { EXIT_USAGE = 2, EXIT_ANOTHER_RUNS = 3 };
 
@@ -50,6 +51,8 @@ struct program {
         struct configuration *configuration;
         struct supervisor *supervisor;
         struct control *control;
+        struct source *look; /* whether pid file and socket are still there */
+        bool look_failed; /* and that has been logged */
         bool failed; /* the VM never came up, or ended badly */
 };
 
@@ -57,6 +60,7 @@ static void program_deinit(struct program *program) {
         control_free(program->control);
         supervisor_free(program->supervisor);
         claim_withdraw(&program->claim);
+        source_free(program->look);
         source_free(program->interrupt);
         source_free(program->terminate);
         loop_free(program->loop);
@@ -118,6 +122,24 @@ static int on_signal(struct source *source, const struct signalfd_siginfo *info,
         return 0;
 }
 
+/* By time, for an inotify(7) takes its time to close: a killed vmhost would hold the lock for longer. */
+static int on_look(struct source *source, void *data) {
+        struct program *program = data;
+        struct error error = ERROR_INIT;
+        int listening;
+
+        source_arm(source, LOOK_EVERY);
+        int r = claim_restore(&program->claim, &listening, &error);
+        if (r > 0) {
+                log_warning("somebody removed the control socket; it is there again");
+                r = control_move(program->control, listening);
+        }
+        if (r < 0 && !program->look_failed)
+                log_error("%s", error_text(&error, r));
+        program->look_failed = r < 0;
+        return 0;
+}
+
 /* What is inherited by accident must not be inherited further, and 0 to 2 must not become sockets. */
 static int settle_fds(void) {
         int fd;
@@ -161,6 +183,8 @@ static int start_loop(struct program *program, struct error *error) {
                 r = loop_add_signal(program->loop, &program->terminate, SIGTERM, on_signal, program);
         if (r == 0)
                 r = loop_add_signal(program->loop, &program->interrupt, SIGINT, on_signal, program);
+        if (r == 0)
+                r = loop_add_timer(program->loop, &program->look, on_look, program);
         return r < 0 ? error_errno(error, r, "cannot make an event loop") : 0;
 }
 
@@ -248,6 +272,7 @@ static int start(struct program *program, struct error *error) {
                 controller_free(controller);
                 return error_errno(error, r, "cannot serve the control socket");
         }
+        source_arm(program->look, LOOK_EVERY);
         r = supervisor_begin(program->supervisor, controller, error);
         if (r >= 0 && program->options.no_wait)
                 detach_tell(&program->ready_fd, "ready");
@@ -261,7 +286,8 @@ static int prepare(struct program *program, struct error *error) {
                 return error_errno(error, r, "cannot begin");
         signal(SIGPIPE, SIG_IGN);
         signal(SIGHUP, SIG_IGN); /* a terminal that closes is no concern of a VM's */
-        signal(SIGCHLD, SIG_DFL); /* ignored, which a starter may hand on, it keeps from us how children ended */
+        signal(SIGCHLD,
+               SIG_DFL); /* ignored, which a starter may hand on, it keeps from us how children ended */
         r = find_directory(program, error);
         if (r >= 0)
                 r = claim_take(&program->claim, program->directory, program->options.name, error);

@@ -254,6 +254,44 @@ static void test_what_is_stale(void **state) {
         teardown(&vm);
 }
 
+/* Whether somebody listens at the socket by now. */
+static void await_socket(const struct vm *vm) {
+        int fd;
+
+        while ((fd = endpoint_connect(vm->directory, "vmhost.sock")) < 0)
+                assert_true(fd == -ENOENT || fd == -ECONNREFUSED);
+        close(fd);
+}
+
+/* Other programs remove what they take for stale. */
+static void test_what_is_removed(void **state) {
+        struct vm vm;
+
+        setup(&vm);
+        char *socket = text_format("%s/vmhost.sock", vm.directory);
+        char *pid_file = text_format("%s/vmhost.pid", vm.directory);
+        assert_int_equal(start_fake(&vm, "prompt"), 0);
+        pid_t pid = pid_of(&vm);
+        assert_int_equal(unlink(pid_file), 0);
+        assert_int_equal(unlink(socket), 0);
+        await_socket(&vm);
+        assert_told(&vm, "{\"method\":\"status\"}", "\"state\":\"running\"");
+        assert_int_equal(pid_of(&vm), pid); /* written before the socket listens */
+        assert_int_equal(start_fake(&vm, "prompt"), 3);
+
+        /* What another made in its place is another's. */
+        write_file(&vm, "vmhost.pid", "x");
+        free(ask(&vm, "{\"method\":\"stop\"}"));
+        end_by(pid, 0);
+        assert_false(has_file(&vm, "vmhost.sock"));
+        char *text = read_file(&vm, "vmhost.pid");
+        assert_string_equal(text, "x");
+        free(text);
+        free(pid_file);
+        free(socket);
+        teardown(&vm);
+}
+
 static void test_start_that_fails(void **state) {
         struct vm vm;
 
@@ -484,7 +522,7 @@ static void test_qemu_without_a_record(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_usage), cmocka_unit_test(test_detached),
-             cmocka_unit_test(test_what_is_stale), cmocka_unit_test(test_start_that_fails),
-             cmocka_unit_test(test_qemu_that_fails), cmocka_unit_test(test_qemu_stopped),
-             cmocka_unit_test(test_qemu_killed), cmocka_unit_test(test_qemu_adopted),
-             cmocka_unit_test(test_qemu_without_a_record))
+             cmocka_unit_test(test_what_is_stale), cmocka_unit_test(test_what_is_removed),
+             cmocka_unit_test(test_start_that_fails), cmocka_unit_test(test_qemu_that_fails),
+             cmocka_unit_test(test_qemu_stopped), cmocka_unit_test(test_qemu_killed),
+             cmocka_unit_test(test_qemu_adopted), cmocka_unit_test(test_qemu_without_a_record))
