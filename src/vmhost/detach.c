@@ -38,7 +38,7 @@ static __attribute__((noreturn)) void wait_for_word(int fd, pid_t middle, const 
         _exit(EXIT_FAILURE);
 }
 
-int detach(const char *log, int *ret_ready_fd, struct error *error) {
+int detach(const char *log, int lock, int *ret_ready_fd, struct error *error) {
         int fds[2];
 
         if (pipe2(fds, O_CLOEXEC) < 0)
@@ -53,6 +53,7 @@ int detach(const char *log, int *ret_ready_fd, struct error *error) {
         }
         if (middle > 0) {
                 fd_close(fds[1]);
+                fd_close(lock);
                 wait_for_word(fds[0], middle, log);
         }
         fd_close(fds[0]);

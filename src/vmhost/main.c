@@ -293,7 +293,7 @@ static int prepare(struct program *program, struct error *error) {
                 r = claim_take(&program->claim, program->directory, program->options.name, error);
         if (r < 0 || program->options.foreground)
                 return r;
-        r = detach(program->log, &program->ready_fd, error);
+        r = detach(program->log, program->claim.lock, &program->ready_fd, error);
         return r < 0 ? r : detach_redirect(program->log, LOG_MAX, error);
 }
 

@@ -292,6 +292,30 @@ static void test_what_is_removed(void **state) {
         teardown(&vm);
 }
 
+/* A starter that is suspended, or whose terminal takes nothing, is not the VM's vmhost. */
+static void test_stopped_starter(void **state) {
+        struct vm vm;
+
+        setup(&vm);
+        pid_t starter = fork();
+        assert_true(starter >= 0);
+        if (starter == 0) {
+                execl(VMHOST, VMHOST, "--name", "web", "--backend", "fake", "--config-dir", vm.root,
+                      "--fake-behaviour", "slow", NULL);
+                _exit(127);
+        }
+        await_socket(&vm);
+        assert_int_equal(kill(starter, SIGSTOP), 0);
+        end_by(pid_of(&vm), SIGKILL);
+        assert_int_equal(start_fake(&vm, "prompt"), 0);
+        pid_t pid = pid_of(&vm);
+        free(ask(&vm, "{\"method\":\"stop\"}"));
+        end_by(pid, 0);
+        kill(starter, SIGKILL);
+        assert_int_equal(waitpid(starter, NULL, 0), starter);
+        teardown(&vm);
+}
+
 static void test_start_that_fails(void **state) {
         struct vm vm;
 
@@ -523,6 +547,7 @@ static void test_qemu_without_a_record(void **state) {
 
 HARNESS_MAIN(cmocka_unit_test(test_usage), cmocka_unit_test(test_detached),
              cmocka_unit_test(test_what_is_stale), cmocka_unit_test(test_what_is_removed),
-             cmocka_unit_test(test_start_that_fails), cmocka_unit_test(test_qemu_that_fails),
-             cmocka_unit_test(test_qemu_stopped), cmocka_unit_test(test_qemu_killed),
-             cmocka_unit_test(test_qemu_adopted), cmocka_unit_test(test_qemu_without_a_record))
+             cmocka_unit_test(test_stopped_starter), cmocka_unit_test(test_start_that_fails),
+             cmocka_unit_test(test_qemu_that_fails), cmocka_unit_test(test_qemu_stopped),
+             cmocka_unit_test(test_qemu_killed), cmocka_unit_test(test_qemu_adopted),
+             cmocka_unit_test(test_qemu_without_a_record))
