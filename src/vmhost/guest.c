@@ -167,6 +167,8 @@ static void on_shutdown(struct guest *guest, json_t *details) {
 static void on_reset(struct guest *guest, json_t *details) {
         guest->resets++;
         guest->booted = false;
+        /* What the guest met before it says nothing about the end of the one that begins here. */
+        guest->panicked = guest->watchdog = false;
         source_arm(guest->boot, GUEST_BOOT);
         emit(guest, "reset", details);
         monitor_ask(guest->monitor);
@@ -177,8 +179,11 @@ static void on_panic(struct guest *guest, json_t *details) {
         emit(guest, "panic", details);
 }
 
+/* After any other action than these two the guest goes on, or waits for somebody. */
 static void on_watchdog(struct guest *guest, json_t *details) {
-        guest->watchdog = !text_equal(json_string_value(json_object_get(details, "action")), "none");
+        const char *action = json_string_value(json_object_get(details, "action"));
+
+        guest->watchdog = text_equal(action, "shutdown") || text_equal(action, "poweroff");
         emit(guest, "watchdog", details);
         monitor_ask(guest->monitor);
 }

@@ -264,6 +264,34 @@ static void test_end(void **state) {
         teardown(&stage);
 }
 
+/* What the guest recovered from is no evidence about its end. */
+static void test_recovered(void **state) {
+        struct end_evidence evidence = {};
+        struct stage stage;
+
+        setup(&stage, GUEST_NEW, "running");
+        await(&stage, "booting[]");
+        say(&stage, "{\"event\":\"WATCHDOG\",\"data\":{\"action\":\"inject-nmi\"}}\n");
+        await(&stage, "watchdog[event]");
+        guest_testify(stage.guest, &evidence);
+        assert_false(evidence.watchdog);
+
+        say(&stage, "{\"event\":\"GUEST_PANICKED\",\"data\":{\"action\":\"run\"}}\n"
+                    "{\"event\":\"WATCHDOG\",\"data\":{\"action\":\"shutdown\"}}\n");
+        await(&stage, "panic[event] watchdog[event]");
+        guest_testify(stage.guest, &evidence);
+        assert_true(evidence.panicked);
+        assert_true(evidence.watchdog);
+        say(&stage, "{\"event\":\"RESET\",\"data\":{\"guest\":true,\"reason\":\"guest-reset\"}}\n"
+                    "{\"event\":\"SHUTDOWN\",\"data\":{\"guest\":true,\"reason\":\"guest-shutdown\"}}\n");
+        await(&stage, "reset[event] shutdown[event]");
+        guest_testify(stage.guest, &evidence);
+        assert_false(evidence.panicked);
+        assert_false(evidence.watchdog);
+        assert_string_equal(evidence.shutdown_reason, "guest-shutdown");
+        teardown(&stage);
+}
+
 static void test_lost_connection(void **state) {
         struct stage stage;
 
@@ -339,5 +367,6 @@ static void test_full_disk(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_boot), cmocka_unit_test(test_adopted), cmocka_unit_test(test_states),
-             cmocka_unit_test(test_end), cmocka_unit_test(test_lost_connection),
-             cmocka_unit_test(test_unresponsive), cmocka_unit_test(test_full_disk))
+             cmocka_unit_test(test_end), cmocka_unit_test(test_recovered),
+             cmocka_unit_test(test_lost_connection), cmocka_unit_test(test_unresponsive),
+             cmocka_unit_test(test_full_disk))
