@@ -11,8 +11,7 @@
 #define AGENT_MAX (2000 * MS)
 #define PRESS_MAX (1000 * MS) /* between presses of the power button */
 #define PRESS_MIN (50 * MS)
-#define FORCED_SIGTERM (700 * MS)
-#define FORCED_SIGKILL (1500 * MS)
+#define FORCED_MAX (1500 * MS)
 
 struct stop {
         struct source *timer;
@@ -50,7 +49,7 @@ static uint64_t end_of(const struct stop *stop, enum stop_stage stage) {
         case STOP_ACPI:
                 return graceful(stop);
         case STOP_QUIT:
-                return stop->forced ? FORCED_SIGTERM : stop->budget - reserve(stop) / 2;
+                return stop->forced ? stop->budget * 7 / 15 : stop->budget - reserve(stop) / 2;
         case STOP_SIGTERM:
                 return stop->budget;
         default:
@@ -145,9 +144,12 @@ void stop_force(struct stop *stop) {
                 enter(stop, STOP_SIGKILL);
                 return;
         }
+        uint64_t now = loop_now(), left = FORCED_MAX;
+        if (stop->stage != STOP_NONE)
+                left = stop->budget > now - stop->begun ? stop->budget - (now - stop->begun) : 0;
         stop->forced = true;
-        stop->begun = loop_now();
-        stop->budget = FORCED_SIGKILL;
+        stop->begun = now;
+        stop->budget = min(left, FORCED_MAX);
         /* Never back to a stage that is over already. */
         enter(stop, stop->stage > STOP_QUIT ? stop->stage : STOP_QUIT);
 }

@@ -12,14 +12,15 @@
  *
  *   0              AGENT     the guest agent is asked; at most (B - R) / 4 and 2 s for an answer
  *   no answer, or
- *   (B - R) / 2    ACPI      the power button, pressed again and again: a guest that still boots misses the
- * first B - R          QUIT      QEMU is told to end, which flushes its disks B - R / 2      SIGTERM   the
- * same, for a QEMU whose QMP does not answer B              SIGKILL
+ *   (B - R) / 2    ACPI      the power button, pressed again and again: a guest that still boots misses one
+ *   B - R          QUIT      QEMU is told to end, which flushes its disks
+ *   B - R / 2      SIGTERM   the same, for a QEMU whose QMP does not answer
+ *   B              SIGKILL
  *
- * A forced stop is QUIT at once, SIGTERM after 700 ms, SIGKILL after 1.5 s; forcing it once more is SIGKILL
- * at once. A further stop while one runs can only bring its end nearer. The object ends nothing itself: it
- * calls `fn` for each stage when it begins, and for each press of the button; whoever owns it frees it when
- * the VM has ended.
+ * A forced stop is QUIT at once, SIGTERM after 700 ms, SIGKILL after 1.5 s, or all of it in proportion within
+ * what a stop that runs has left; forcing it once more is SIGKILL at once. So whatever comes while a stop
+ * runs can only bring its end nearer. The object ends nothing itself: it calls `fn` for each stage when it
+ * begins, and for each press of the button; whoever owns it frees it when the VM has ended.
  */
 enum stop_stage { STOP_NONE, STOP_AGENT, STOP_ACPI, STOP_QUIT, STOP_SIGTERM, STOP_SIGKILL };
 

@@ -148,6 +148,17 @@ static void test_force(void **state) {
         assert_int_equal(stop_get_stage(stage.stop), STOP_SIGKILL);
         teardown(&stage);
 
+        /* Over one that had less time left: what is asked later never makes it longer. */
+        setup(&stage);
+        stop_begin(stage.stop, 150);
+        stop_force(stage.stop);
+        json_t *left = stop_describe(stage.stop);
+        assert_in_range(json_integer_value(json_object_get(left, "budget_ms")), 0, 150);
+        json_decref(left);
+        assert_int_equal(loop_run(stage.loop), 0);
+        assert_string_equal(stage.order, "agent quit sigterm sigkill ");
+        teardown(&stage);
+
         /* Twice: no more patience. */
         setup(&stage);
         stop_force(stage.stop);
