@@ -55,16 +55,14 @@ static int on_boot_patience(struct source *source, void *data) {
 /* ---- Disks without room ---- */
 
 static void set_io_error(struct guest *guest) {
-        char room[160], message[240];
+        char message[240];
 
         if (!guest->no_space) {
                 set_phase(guest, PHASE_IO_ERROR, "a disk failed: see to it, then let the VM go on");
                 return;
         }
-        space_describe(guest->space, room, sizeof(room));
-        snprintf(message, sizeof(message), "the disk is full (%s): it goes on when there is room", room);
-        set_phase(guest, PHASE_IO_ERROR, message);
         space_wait(guest->space);
+        set_phase(guest, PHASE_IO_ERROR, space_describe(guest->space, message, sizeof(message)));
 }
 
 /* Each disk has an io-status: "ok", "nospace" or "failed". */
@@ -82,7 +80,7 @@ static void on_disks(json_t *disks, void *data) {
 static void on_space(void *data) {
         struct guest *guest = data;
 
-        log_info("there is room on the disk again: the VM goes on");
+        log_info("the VM goes on, for there may be room on its disk again");
         if (monitor_unresponsive_since(guest->monitor) || monitor_execute(guest->monitor, "cont") < 0)
                 space_wait(guest->space);
 }

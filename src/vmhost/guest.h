@@ -14,7 +14,7 @@
  * to have booted GUEST_BOOT after its processors began to run. A reset begins anew.
  *
  * When the host has no room for what the guest writes, QEMU pauses it (werror=stop); the guest here waits for
- * room and lets it go on. For any other error of a disk somebody must look first.
+ * room (space.h) and lets it go on. For any other error of a disk somebody must look first.
  */
 #define GUEST_BOOT 30000000U /* microseconds */
 

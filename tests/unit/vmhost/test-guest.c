@@ -331,11 +331,11 @@ static void test_full_disk(void **state) {
         setup(&stage, GUEST_ADOPTED_BOOTED, "running");
         await(&stage, "running[]");
 
-        /* The disk's file system has room: the VM goes on in a moment. */
+        /* The disk's file system has room: going on is tried in a moment. */
         stage.run_state = "io-error";
         say(&stage, "{\"event\":\"BLOCK_IO_ERROR\",\"data\":{\"action\":\"stop\",\"nospace\":true}}\n{"
                     "\"event\":\"STOP\"}\n");
-        await(&stage, "io-error[the disk is full");
+        await(&stage, "io-error[a disk is full, though the file system of ");
         await(&stage, "cont ");
         stage.run_state = "running";
         say(&stage, "{\"event\":\"RESUME\"}\n");
@@ -361,12 +361,33 @@ static void test_full_disk(void **state) {
         setup(&stage, GUEST_ADOPTED_BOOTED, "io-error");
         stage.disks =
                 "[{\"device\":\"a\",\"io-status\":\"ok\"},{\"device\":\"b\",\"io-status\":\"nospace\"}]";
-        await(&stage, "io-error[the disk is full");
+        await(&stage, "io-error[a disk is full, though the file system of ");
         await(&stage, "cont ");
+        teardown(&stage);
+}
+
+/* A disk that is full and not for want of room there, as one on a thin volume: it is tried ever more rarely. */
+static void test_full_elsewhere(void **state) {
+        static const char *const said[] = { "tried again after 1 s]", "tried again after 1 s]",
+                                            "tried again after 2 s]", "tried again after 4 s]" };
+        struct stage stage;
+
+        setup(&stage, GUEST_ADOPTED_BOOTED, "io-error");
+        stage.disks = "[{\"device\":\"a\",\"io-status\":\"nospace\"}]";
+        for (size_t i = 0; i < ARRAY_SIZE(said); i++) {
+                await(&stage, said[i]);
+                if (i < ARRAY_SIZE(said) - 1)
+                        await(&stage, "cont ");
+                stage.run_state = "running";
+                say(&stage, "{\"event\":\"RESUME\"}\n");
+                await(&stage, "running[]");
+                stage.run_state = "io-error";
+                say(&stage, "{\"event\":\"STOP\"}\n");
+        }
         teardown(&stage);
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_boot), cmocka_unit_test(test_adopted), cmocka_unit_test(test_states),
              cmocka_unit_test(test_end), cmocka_unit_test(test_recovered),
              cmocka_unit_test(test_lost_connection), cmocka_unit_test(test_unresponsive),
-             cmocka_unit_test(test_full_disk))
+             cmocka_unit_test(test_full_disk), cmocka_unit_test(test_full_elsewhere))
