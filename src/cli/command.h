@@ -38,6 +38,7 @@ extern const struct command command_net_show;
 extern const struct command command_run;
 extern const struct command command_status;
 extern const struct command command_vm_console;
+extern const struct command command_vm_cont;
 extern const struct command command_vm_create;
 extern const struct command command_vm_events;
 extern const struct command command_vm_exec;

@@ -14,11 +14,11 @@
 #include "cli/usage.h"
 
 static const struct command *const commands[] = {
-        &command_run,        &command_net_ls,   &command_net_show, &command_net_remove, &command_net_enter,
-        &command_vm_create,  &command_vm_start, &command_vm_stop,  &command_vm_restart, &command_vm_kill,
-        &command_vm_rm,      &command_vm_ls,    &command_vm_show,  &command_vm_wait,    &command_vm_logs,
-        &command_vm_console, &command_vm_ssh,   &command_vm_exec,  &command_vm_events,  &command_vm_run,
-        &command_status,
+        &command_run,       &command_net_ls,     &command_net_show, &command_net_remove, &command_net_enter,
+        &command_vm_create, &command_vm_start,   &command_vm_stop,  &command_vm_restart, &command_vm_kill,
+        &command_vm_cont,   &command_vm_rm,      &command_vm_ls,    &command_vm_show,    &command_vm_wait,
+        &command_vm_logs,   &command_vm_console, &command_vm_ssh,   &command_vm_exec,    &command_vm_events,
+        &command_vm_run,    &command_status,
 };
 
 static int complain(const struct error *error, enum status status) {

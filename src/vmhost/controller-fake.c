@@ -17,8 +17,8 @@ struct fake {
 };
 
 static const char *const words[] = {
-        [FAKE_PROMPT] = "prompt", [FAKE_DEAF] = "deaf",     [FAKE_CRASH] = "crash",
-        [FAKE_SLOW] = "slow",     [FAKE_FROZEN] = "frozen",
+        [FAKE_PROMPT] = "prompt", [FAKE_DEAF] = "deaf", [FAKE_CRASH] = "crash",
+        [FAKE_PAUSED] = "paused", [FAKE_SLOW] = "slow", [FAKE_FROZEN] = "frozen",
 };
 
 int fake_behaviour_parse(const char *word, enum fake_behaviour *ret) {
@@ -67,6 +67,8 @@ static int on_timer(struct source *source, void *data) {
                 controller_set(&fake->base, PHASE_RUNNING, "%s", "");
                 if (fake->behaviour == FAKE_CRASH)
                         source_arm(fake->timer, 0);
+                if (fake->behaviour == FAKE_PAUSED)
+                        controller_set(&fake->base, PHASE_PAUSED, "the fake is paused");
         } else {
                 end_run(fake);
         }
@@ -101,6 +103,11 @@ static void fake_force_stop(struct controller *controller) {
 
         if (fake->stop)
                 stop_force(fake->stop);
+}
+
+static int fake_cont(struct controller *controller, struct error *error) {
+        controller_set(controller, PHASE_RUNNING, "%s", "");
+        return 0;
 }
 
 static uint16_t fake_ssh_port(const struct controller *controller) {
@@ -143,6 +150,7 @@ static const struct controller_ops ops = {
         .adopt = fake_adopt,
         .stop = fake_stop,
         .force_stop = fake_force_stop,
+        .cont = fake_cont,
         .ssh_port = fake_ssh_port,
         .pid = fake_pid,
         .facts = fake_facts,

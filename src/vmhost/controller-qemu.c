@@ -226,6 +226,10 @@ static void qemu_force_stop(struct controller *controller) {
                 qemu->wanted_force = true;
 }
 
+static int qemu_cont(struct controller *controller, struct error *error) {
+        return guest_cont(qemu_of(controller)->guest, error);
+}
+
 /* ---- The guest ---- */
 
 static void on_guest_phase(enum phase phase, const char *message, void *data) {
@@ -503,6 +507,7 @@ static const struct controller_ops ops = {
         .adopt = qemu_adopt,
         .stop = qemu_stop,
         .force_stop = qemu_force_stop,
+        .cont = qemu_cont,
         .ssh_port = qemu_ssh_port,
         .pid = qemu_pid,
         .facts = qemu_facts,

@@ -39,6 +39,8 @@ struct controller_ops {
         int (*adopt)(struct controller *controller, json_t *run, struct error *error);
         void (*stop)(struct controller *controller, uint64_t budget_ms);
         void (*force_stop)(struct controller *controller);
+        /* Lets a VM that is PAUSED or in IO_ERROR go on; the phase follows. -errno where it cannot. */
+        int (*cont)(struct controller *controller, struct error *error);
         /* The port of the host that leads to the VM's ssh; 0 while there is none. */
         uint16_t (*ssh_port)(const struct controller *controller);
         /* The VM's process; 0 while there is none. */

@@ -24,6 +24,7 @@ struct guest {
         void *data;
         bool ready, booted, panicked, watchdog;
         bool paused; /* by a command */
+        bool stuck; /* in a state that `cont` does not end */
         bool no_space; /* why it is in IO_ERROR */
         enum agent_state agent;
         char *shutdown_reason;
@@ -58,7 +59,8 @@ static void set_io_error(struct guest *guest) {
         char message[240];
 
         if (!guest->no_space) {
-                set_phase(guest, PHASE_IO_ERROR, "a disk failed: see to it, then let the VM go on");
+                set_phase(guest, PHASE_IO_ERROR,
+                          "a disk failed: see to it, then `berth vm cont` lets the VM go on");
                 return;
         }
         space_wait(guest->space);
@@ -92,6 +94,7 @@ static void on_status(const char *status, void *data) {
 
         guest->handlers->on_alive(guest->data);
         guest->paused = text_equal(status, "paused");
+        guest->stuck = text_equal(status, "internal-error") || text_equal(status, "suspended");
         if (!text_equal(status, "io-error"))
                 space_stop_waiting(guest->space);
 
@@ -296,6 +299,16 @@ void guest_describe(const struct guest *guest, json_t *object) {
         json_object_set_new(object, "agent",
                             guest->agent == AGENT_UNKNOWN ? json_null()
                                                           : json_boolean(guest->agent == AGENT_PRESENT));
+}
+
+int guest_cont(struct guest *guest, struct error *error) {
+        if (monitor_unresponsive_since(guest->monitor))
+                return error_set(error, -ETIMEDOUT, "QEMU does not answer");
+        if (guest->stuck)
+                return error_set(error, -EBUSY, "what paused the VM does not end so");
+        space_stop_waiting(guest->space);
+        int r = monitor_execute(guest->monitor, "cont");
+        return r < 0 ? error_errno(error, r, "QEMU cannot be told") : 0;
 }
 
 void guest_wake(struct guest *guest) {

@@ -14,7 +14,8 @@
  * to have booted GUEST_BOOT after its processors began to run. A reset begins anew.
  *
  * When the host has no room for what the guest writes, QEMU pauses it (werror=stop); the guest here waits for
- * room (space.h) and lets it go on. For any other error of a disk somebody must look first.
+ * room (space.h) and lets it go on. For any other error of a disk somebody must look first, and
+ * then let it go on by guest_cont.
  */
 #define GUEST_BOOT 30000000U /* microseconds */
 
@@ -43,6 +44,8 @@ uint64_t guest_unresponsive_since(const struct guest *guest);
 /* Adds "resets" and "agent" (whether one is there; null: not known). */
 void guest_describe(const struct guest *guest, json_t *object);
 
+/* Lets one go on that is paused, for whatever reason; -errno where it cannot. */
+int guest_cont(struct guest *guest, struct error *error);
 /* Lets a paused one go on, that it may shut down. */
 void guest_wake(struct guest *guest);
 /* Presses the power button, unless the guest shuts down already or QEMU does not answer. */

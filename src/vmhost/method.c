@@ -117,6 +117,21 @@ static enum method_result run_force_stop(struct supervisor *supervisor, const st
         return METHOD_CLOSE;
 }
 
+static enum method_result run_cont(struct supervisor *supervisor, const struct request *request,
+                                   struct response *response) {
+        struct error error = ERROR_INIT;
+        int r = supervisor_cont(supervisor, &error);
+
+        if (r < 0) {
+                const char *text = error_text(&error, r);
+                method_refuse(response, text, strlen(text));
+        } else {
+                response_begin(response, true);
+                response_add_text(response, "state", "running");
+        }
+        return METHOD_CLOSE;
+}
+
 static enum method_result run_wait(struct supervisor *supervisor, const struct request *request,
                                    struct response *response) {
         return METHOD_WAIT;
@@ -136,9 +151,10 @@ static const struct {
         enum method_result (*fn)(struct supervisor *supervisor, const struct request *request,
                                  struct response *response);
 } methods[] = {
-        { "status", run_status },         { "info", run_info }, { "stop", run_stop },
-        { "force_stop", run_force_stop }, { "show", run_show }, { "wait", run_wait },
-        { "events", run_events },
+        { "status", run_status }, { "info", run_info },
+        { "stop", run_stop },     { "force_stop", run_force_stop },
+        { "cont", run_cont },     { "show", run_show },
+        { "wait", run_wait },     { "events", run_events },
 };
 
 enum method_result method_run(struct supervisor *supervisor, const struct request *request,

@@ -321,6 +321,15 @@ void supervisor_force_stop(struct supervisor *supervisor) {
                 supervisor->controller->ops->force_stop(supervisor->controller);
 }
 
+int supervisor_cont(struct supervisor *supervisor, struct error *error) {
+        struct controller *controller = supervisor->controller;
+
+        if (controller->phase != PHASE_PAUSED && controller->phase != PHASE_IO_ERROR)
+                return error_set(error, -EINVAL, "the VM is not paused but %s",
+                                 phase_name(controller->phase));
+        return controller->ops->cont(controller, error);
+}
+
 /* ---- What is told ---- */
 
 const struct controller *supervisor_get_controller(const struct supervisor *supervisor) {

@@ -50,6 +50,9 @@ int supervisor_begin(struct supervisor *supervisor, struct controller *consume_c
 void supervisor_stop(struct supervisor *supervisor, uint64_t budget_ms);
 void supervisor_force_stop(struct supervisor *supervisor);
 
+/* Lets a VM that is paused go on; -errno where it is not, or cannot. */
+int supervisor_cont(struct supervisor *supervisor, struct error *error);
+
 const struct controller *supervisor_get_controller(const struct supervisor *supervisor);
 /* While a restart is waited for: how long still. */
 bool supervisor_is_waiting(const struct supervisor *supervisor, uint64_t *ret_left_ms);

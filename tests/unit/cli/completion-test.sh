@@ -50,8 +50,8 @@ cases=(
         "$bin/only-this-file | berth run cat --network $bin/only-this-f"
         ' | berth status '
         ' | berth net ls '
-        'console create events exec kill logs ls restart rm run show ssh start stop wait | berth vm '
-        'console create | berth vm c'
+        'console cont create events exec kill logs ls restart rm run show ssh start stop wait | berth vm '
+        'console cont create | berth vm c'
         'db web | berth vm start '
         'web | berth --system vm console w'
         ' | berth vm start web '

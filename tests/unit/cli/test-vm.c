@@ -281,6 +281,31 @@ static void test_wait(void **state) {
         fd_close(listener);
 }
 
+static void test_cont(void **state) {
+        struct fixture *fixture = *state;
+        char *output;
+        int listener, status;
+
+        fixture_make_vm(fixture, "web");
+        listener = fixture_listen(fixture, "web");
+        fixture_start(fixture, ARGUMENTS("vm", "cont", "web"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"cont\"}"),
+                           "{\"ok\":true,\"state\":\"running\"}");
+        output = fixture_finish(fixture, &status);
+        assert_int_equal(status, 0);
+        assert_string_equal(output, "web goes on.\n");
+        free(output);
+
+        fixture_start(fixture, ARGUMENTS("vm", "cont", "web"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"cont\"}"),
+                           "{\"ok\":false,\"error\":\"the VM is not paused but running\"}");
+        output = fixture_finish(fixture, &status);
+        assert_int_equal(status, 1);
+        assert_string_equal(output, "berth: web: the VM is not paused but running\n");
+        free(output);
+        fd_close(listener);
+}
+
 static void test_show(void **state) {
         struct fixture *fixture = *state;
         _cleanup_free_ char *output = NULL;
@@ -677,6 +702,6 @@ static void test_logs(void **state) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 HARNESS_MAIN(TEST(test_ls), TEST(test_ls_all_silent), TEST(test_ls_table), TEST(test_stop),
-             TEST(test_stop_default), TEST(test_silent), TEST(test_wait), TEST(test_show), TEST(test_unknown),
-             TEST(test_start_fails), TEST(test_start), TEST(test_start_running), TEST(test_start_address),
-             TEST(test_events), TEST(test_ssh), TEST(test_logs))
+             TEST(test_stop_default), TEST(test_silent), TEST(test_wait), TEST(test_cont), TEST(test_show),
+             TEST(test_unknown), TEST(test_start_fails), TEST(test_start), TEST(test_start_running),
+             TEST(test_start_address), TEST(test_events), TEST(test_ssh), TEST(test_logs))

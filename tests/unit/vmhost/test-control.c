@@ -297,6 +297,20 @@ static void test_not_up(void **state) {
         host_deinit(&host);
 }
 
+static void test_cont(void **state) {
+        struct host host;
+
+        host_start(&host, FAKE_PAUSED, RESTART_POLICY_NO);
+        host_await(&host, "\"paused\"");
+        char *reply = host_ask(&host, "{\"method\":\"cont\"}");
+        assert_string_equal(reply, "{\"ok\":true,\"state\":\"running\"}\n");
+        free(reply);
+        reply = host_ask(&host, "{\"method\":\"cont\"}");
+        assert_string_equal(reply, "{\"ok\":false,\"error\":\"the VM is not paused but running\"}\n");
+        free(reply);
+        host_deinit(&host);
+}
+
 static void test_events(void **state) {
         struct host host;
 
@@ -429,5 +443,5 @@ static void test_followers(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_exchanges), cmocka_unit_test(test_limits), cmocka_unit_test(test_stop),
-             cmocka_unit_test(test_not_up), cmocka_unit_test(test_events), cmocka_unit_test(test_files),
-             cmocka_unit_test(test_crowd), cmocka_unit_test(test_followers))
+             cmocka_unit_test(test_cont), cmocka_unit_test(test_not_up), cmocka_unit_test(test_events),
+             cmocka_unit_test(test_files), cmocka_unit_test(test_crowd), cmocka_unit_test(test_followers))

@@ -366,7 +366,30 @@ static void test_full_disk(void **state) {
         teardown(&stage);
 }
 
-/* A disk that is full and not for want of room there, as one on a thin volume: it is tried ever more rarely. */
+static void test_cont(void **state) {
+        struct error error = ERROR_INIT;
+        struct stage stage;
+
+        setup(&stage, GUEST_ADOPTED_BOOTED, "io-error");
+        stage.disks = "[{\"device\":\"a\",\"io-status\":\"failed\"}]";
+        await(&stage, "`berth vm cont`");
+        assert_int_equal(guest_cont(stage.guest, NULL), 0);
+        await(&stage, "cont ");
+
+        stage.run_state = "internal-error";
+        say(&stage, "{\"event\":\"STOP\"}\n");
+        await(&stage, "QEMU met an internal error");
+        assert_int_equal(guest_cont(stage.guest, &error), -EBUSY);
+        assert_non_null(strstr(error.text, "what paused the VM"));
+
+        stage.dumb = true;
+        await(&stage, "unresponsive[event]");
+        assert_int_equal(guest_cont(stage.guest, NULL), -ETIMEDOUT);
+        assert_string_equal(stage.commands, "");
+        teardown(&stage);
+}
+
+/* A disk that is full and not for want of room there, as on a thin volume: it is tried ever more rarely. */
 static void test_full_elsewhere(void **state) {
         static const char *const said[] = { "tried again after 1 s]", "tried again after 1 s]",
                                             "tried again after 2 s]", "tried again after 4 s]" };
@@ -390,4 +413,5 @@ static void test_full_elsewhere(void **state) {
 HARNESS_MAIN(cmocka_unit_test(test_boot), cmocka_unit_test(test_adopted), cmocka_unit_test(test_states),
              cmocka_unit_test(test_end), cmocka_unit_test(test_recovered),
              cmocka_unit_test(test_lost_connection), cmocka_unit_test(test_unresponsive),
-             cmocka_unit_test(test_full_disk), cmocka_unit_test(test_full_elsewhere))
+             cmocka_unit_test(test_full_disk), cmocka_unit_test(test_full_elsewhere),
+             cmocka_unit_test(test_cont))

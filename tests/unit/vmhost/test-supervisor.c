@@ -114,6 +114,9 @@ static void stub_stop(struct controller *controller, uint64_t budget_ms) {
 }
 static void stub_force_stop(struct controller *controller) {
 }
+static int stub_cont(struct controller *controller, struct error *error) {
+        return 0;
+}
 static uint16_t stub_ssh_port(const struct controller *controller) {
         return 0;
 }
@@ -133,8 +136,8 @@ static struct controller *stub_free(struct controller *controller) {
 }
 
 static const struct controller_ops stub_ops = {
-        "stub",   stub_start, stub_adopt,     stub_stop,     stub_force_stop, stub_ssh_port,
-        stub_pid, stub_facts, stub_addresses, stub_describe, stub_free,
+        "stub",        stub_start, stub_adopt, stub_stop,      stub_force_stop, stub_cont,
+        stub_ssh_port, stub_pid,   stub_facts, stub_addresses, stub_describe,   stub_free,
 };
 
 static void on_event(const json_t *event, void *data) {
