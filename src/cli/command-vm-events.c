@@ -33,7 +33,7 @@ static void streams_deinit(struct streams *streams) {
 
 /* "2024-05-01 13:05:09 web phase running: message" */
 static void print_text(const char *name, const json_t *event) {
-        static const char *const shown[] = { "phase", "step", "stage", "reason", "message" };
+        static const char *const shown[] = { "phase", "step", "stage", "tag", "reason", "message" };
         const json_t *end = json_object_get(event, "end");
         char line[VM_VIEW_LINE_SIZE], time[VIEW_TEXT_SIZE];
         const char *separator = " ";

@@ -72,6 +72,16 @@ static void print_networks(const json_t *facts) {
                            name);
 }
 
+static void print_lost_shares(const json_t *facts) {
+        const json_t *tag;
+        size_t i;
+
+        json_array_foreach(json_object_get(facts, "shares_lost"), i, tag)
+                print_line("share lost",
+                           "%s: its virtiofsd has ended; `berth vm restart %s` gives it another",
+                           json_string_value(tag) ? json_string_value(tag) : "", view_string(facts, "name"));
+}
+
 static void print_restart(const json_t *facts) {
         const json_t *restart = json_object_get(facts, "restart");
 
@@ -140,6 +150,7 @@ static void print_facts(const json_t *facts) {
         print_line("state", "%s", vm_view_state(facts, line));
         print_processes(facts);
         print_networks(facts);
+        print_lost_shares(facts);
         print_restart(facts);
         print_end(json_object_get(facts, "last_end"));
         print_line("directory", "%s", view_string(facts, "directory"));

@@ -298,9 +298,10 @@ static void add_shares(struct composition *q) {
                         continue;
                 }
                 add(q, "-chardev");
-                add(q, "socket,id=share%zu,fd=%d", i, q->context->shares[i]);
+                add(q, "socket,id=" ARGUMENTS_SHARE "%s,fd=%d", share->tag, q->context->shares[i]);
                 add(q, "-device");
-                add(q, "vhost-user-fs-%s,chardev=share%zu,tag=%s", q->bus, i, share->tag);
+                add(q, "vhost-user-fs-%s,chardev=" ARGUMENTS_SHARE "%s,tag=%s", q->bus, share->tag,
+                    share->tag);
         }
 }
 

@@ -9,6 +9,9 @@
 #include "vmhost/host.h"
 #include "vmhost/session.h"
 
+/* With a share's tag behind it: the id of the chardev by which QEMU talks to the share's virtiofsd. */
+#define ARGUMENTS_SHARE "share-"
+
 /* What the command line is made of beside the configuration. All is borrowed; file descriptors are QEMU's. */
 struct arguments_context {
         const char *name, *directory; /* of the VM */

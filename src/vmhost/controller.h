@@ -25,7 +25,8 @@ struct controller_listener {
         /* Once after adopt: the VM's process has answered, or is known to be one that does not. */
         void (*on_attended)(void *data);
         /* Something worth telling: "reset", "shutdown", "panic", "watchdog", "io-error", "powerdown",
-         * "agent", "step", "unresponsive", "responsive", "stage". `details` is an object, stolen, or NULL. */
+         * "agent", "share-lost", "step", "unresponsive", "responsive", "stage". `details` is an object,
+         * stolen, or NULL. */
         void (*on_event)(const char *event, json_t *consume_details, void *data);
         /* `end` is the listener's from then on, to be deinited. */
         void (*on_ended)(struct end *end, void *data);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "vmhost/arguments.h"
 #include "vmhost/monitor.h"
 #include "vmhost/qemu.h"
 #include "vmhost/space.h"
@@ -29,6 +30,8 @@ struct guest {
         enum agent_state agent;
         char *shutdown_reason;
         uint64_t resets;
+        bool shares; /* it has some that end with their virtiofsd */
+        json_t *shares_lost; /* their tags */
 };
 
 static void set_phase(struct guest *guest, enum phase phase, const char *message) {
@@ -87,12 +90,45 @@ static void on_space(void *data) {
                 space_wait(guest->space);
 }
 
+/* ---- Shares ---- */
+
+/* No event tells of the end of a virtiofsd, and QEMU never connects to another: all that is left to do is to
+ * tell. */
+static void set_share_lost(struct guest *guest, const char *tag) {
+        json_t *known;
+        size_t i;
+
+        json_array_foreach(guest->shares_lost, i, known)
+                if (text_equal(json_string_value(known), tag))
+                        return;
+        /* A QEMU that its guest has taken over says what it likes. */
+        if (json_array_size(guest->shares_lost) == CONFIGURATION_SHARES_MAX || !text_is_name(tag))
+                return;
+        json_array_append_new(guest->shares_lost, json_string(tag));
+        log_warning("the virtiofsd of the share %s has ended: what uses it in the guest hangs until the VM "
+                    "is started anew",
+                    tag);
+        guest->handlers->on_event("share-lost", json_pack("{s:s}", "tag", tag), guest->data);
+}
+
+static void look_at_share(struct guest *guest, const char *tag, const json_t *channel) {
+        const char *file = json_string_value(json_object_get(channel, "filename"));
+
+        guest->shares = true;
+        if (file && text_starts_with(file, "disconnected:"))
+                set_share_lost(guest, tag);
+}
+
 /* ---- What the monitor says ---- */
+
+static void on_channels(json_t *channels, void *data);
 
 static void on_status(const char *status, void *data) {
         struct guest *guest = data;
 
         guest->handlers->on_alive(guest->data);
+        if (guest->shares)
+                monitor_query(guest->monitor, "query-chardev", on_channels);
         guest->paused = text_equal(status, "paused");
         guest->stuck = text_equal(status, "internal-error") || text_equal(status, "suspended");
         if (!text_equal(status, "io-error"))
@@ -127,20 +163,25 @@ static void set_agent(struct guest *guest, bool open) {
 
 /* Of a guest that was there before us nobody told whether its agent's port is open. */
 static void on_channels(json_t *channels, void *data) {
+        struct guest *guest = data;
         json_t *channel;
         size_t i;
 
-        json_array_foreach(channels, i, channel)
-                if (text_equal(json_string_value(json_object_get(channel, "label")), AGENT_CHANNEL))
-                        set_agent(data, json_is_true(json_object_get(channel, "frontend-open")));
+        json_array_foreach(channels, i, channel) {
+                const char *label = json_string_value(json_object_get(channel, "label"));
+
+                if (text_equal(label, AGENT_CHANNEL) && guest->agent == AGENT_UNKNOWN)
+                        set_agent(guest, json_is_true(json_object_get(channel, "frontend-open")));
+                else if (label && text_starts_with(label, ARGUMENTS_SHARE))
+                        look_at_share(guest, label + strlen(ARGUMENTS_SHARE), channel);
+        }
 }
 
 static void on_ready(void *data) {
         struct guest *guest = data;
 
         guest->ready = true;
-        if (guest->agent == AGENT_UNKNOWN)
-                monitor_query(guest->monitor, "query-chardev", on_channels);
+        monitor_query(guest->monitor, "query-chardev", on_channels);
         if (!guest->booted) {
                 set_phase(guest, PHASE_BOOTING, "");
                 source_arm(guest->boot, GUEST_BOOT);
@@ -254,7 +295,8 @@ int guest_new(struct guest **ret, struct loop *loop, const char *directory, cons
         guest->data = data;
         guest->booted = origin == GUEST_ADOPTED_BOOTED;
         guest->agent = origin == GUEST_NEW ? AGENT_ABSENT : AGENT_UNKNOWN;
-        r = loop_add_timer(loop, &guest->boot, on_boot_patience, guest);
+        guest->shares_lost = json_array();
+        r = guest->shares_lost ? loop_add_timer(loop, &guest->boot, on_boot_patience, guest) : -ENOMEM;
         if (r >= 0)
                 r = space_new(&guest->space, loop, disk, on_space, guest);
         if (r >= 0)
@@ -274,6 +316,7 @@ struct guest *guest_free(struct guest *guest) {
         space_free(guest->space);
         source_free(guest->boot);
         free(guest->shutdown_reason);
+        json_decref(guest->shares_lost);
         free(guest);
         return NULL;
 }
@@ -296,6 +339,8 @@ uint64_t guest_unresponsive_since(const struct guest *guest) {
 
 void guest_describe(const struct guest *guest, json_t *object) {
         json_object_set_new(object, "resets", json_integer((json_int_t)guest->resets));
+        if (json_array_size(guest->shares_lost) > 0)
+                json_object_set(object, "shares_lost", guest->shares_lost);
         json_object_set_new(object, "agent",
                             guest->agent == AGENT_UNKNOWN ? json_null()
                                                           : json_boolean(guest->agent == AGENT_PRESENT));

@@ -41,7 +41,8 @@ bool guest_has_booted(const struct guest *guest);
 bool guest_may_have_agent(const struct guest *guest);
 /* loop_now, or 0 while QEMU answers. */
 uint64_t guest_unresponsive_since(const struct guest *guest);
-/* Adds "resets" and "agent" (whether one is there; null: not known). */
+/* Adds "resets", "agent" (whether one is there; null: not known) and, where there are any, "shares_lost" (the
+ * tags of those whose virtiofsd has ended). */
 void guest_describe(const struct guest *guest, json_t *object);
 
 /* Lets one go on that is paused, for whatever reason; -errno where it cannot. */

@@ -155,6 +155,25 @@ adopted() {
         vm_fact user other '.state == "running"'
 }
 
+@test "a virtiofsd that is killed: its share is told as lost, also by the vmhost that adopts, and the VM goes on" {
+        mkdir -p "$WORLD/folder"
+        vm_up system web --no-network --share "$WORLD/folder,tag=fast,type=virtiofs"
+        vm_fact system web 'has("shares_lost") | not'
+        spawn --ready phase events berth_as system berth vm events web
+
+        # shellcheck disable=SC2046 # several processes
+        vm_signal KILL $(in_host pgrep -f "source=$WORLD/folder")
+        eventually 20 vm_fact system web '.shares_lost == ["fast"]'
+        spawn_output events | grep 'share-lost fast'
+        [[ $(vm system show web) == *"share lost    fast: "* ]]
+
+        vm_signal KILL "$(vm_host system web)"
+        vm system start web
+        eventually 20 vm_fact system web '.shares_lost == ["fast"]'
+        guest_run system-web true
+        spawn_end events
+}
+
 @test "a vmhost that is stopped: the list says silent, in time" {
         vm_create user silent --no-network
         vm_create user other --no-network

@@ -322,12 +322,14 @@ static void test_show(void **state) {
                 "\"mac\":\"02:00:00:00:00:01\",\"address\":\"192.168.64.2\",\"domain\":"
                 "\"berth.internal\"}],\"forwards\":[{\"protocol\":\"tcp\",\"listen_address\":"
                 "\"127.0.0.1\",\"listen_port\":8080,\"port\":80}],\"restart\":{\"policy\":\"always\","
-                "\"count\":3},\"last_end\":" LAST_END "}");
+                "\"count\":3},\"shares_lost\":[\"fast\"],\"last_end\":" LAST_END "}");
         output = fixture_finish(fixture, &status);
         assert_int_equal(status, 0);
         assert_non_null(strstr(output, "\nstate         io-error: the disk is full\n"));
         assert_non_null(strstr(output, "lab: 192.168.64.2, MAC 02:00:00:00:00:01, web.berth.internal\n"));
         assert_non_null(strstr(output, "tcp 127.0.0.1 port 8080 to the VM's port 80\n"));
+        assert_non_null(
+                strstr(output, "share lost    fast: its virtiofsd has ended; `berth vm restart web`"));
         assert_non_null(strstr(output, "restart       always, done 3 times\n"));
         assert_non_null(strstr(output, ": QEMU was ended by signal 11 (after 5 s)\n"));
         /* What a guest printed does not drive the terminal. */

@@ -135,7 +135,7 @@ static void test_parts(void **state) {
                   { .host = &host, .shares = share_fds },
                   "-fsdev local,id=share0,path=/a,,b,security_model=none,multidevs=remap,readonly=on "
                   "-device virtio-9p-pci,fsdev=share0,mount_tag=ab "
-                  "-chardev socket,id=share1,fd=40 -device vhost-user-fs-pci,chardev=share1,tag=c",
+                  "-chardev socket,id=share-c,fd=40 -device vhost-user-fs-pci,chardev=share-c,tag=c",
                   "path=/c" },
                 { { .kernel = (char *)"/k", .hostname = (char *)"web", .ssh_keys = key, .n_ssh_keys = 1 },
                   { .host = &host },

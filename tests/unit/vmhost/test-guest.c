@@ -389,6 +389,26 @@ static void test_cont(void **state) {
         teardown(&stage);
 }
 
+/* Once for each share, whether it is lost before we come or later. */
+static void test_shares(void **state) {
+        struct stage stage;
+
+        setup(&stage, GUEST_NEW, "running");
+        stage.channels = "[{\"label\":\"share-\\u001b[2J\",\"filename\":\"disconnected:\"},"
+                         "{\"label\":\"share-a\",\"filename\":\"unix:\"},"
+                         "{\"label\":\"share-b.1\",\"filename\":\"disconnected:fd:41\"}]";
+        await(&stage, "share-lost[event]");
+        stage.channels = "[{\"label\":\"share-a\",\"filename\":\"disconnected:fd:40\"},"
+                         "{\"label\":\"share-b.1\",\"filename\":\"disconnected:fd:41\"}]";
+        await(&stage, "share-lost[event]");
+        json_t *facts = json_object(), *lost = json_pack("[s, s]", "b.1", "a");
+        guest_describe(stage.guest, facts);
+        assert_true(json_equal(json_object_get(facts, "shares_lost"), lost));
+        json_decref(facts);
+        json_decref(lost);
+        teardown(&stage);
+}
+
 /* A disk that is full and not for want of room there, as on a thin volume: it is tried ever more rarely. */
 static void test_full_elsewhere(void **state) {
         static const char *const said[] = { "tried again after 1 s]", "tried again after 1 s]",
@@ -414,4 +434,4 @@ HARNESS_MAIN(cmocka_unit_test(test_boot), cmocka_unit_test(test_adopted), cmocka
              cmocka_unit_test(test_end), cmocka_unit_test(test_recovered),
              cmocka_unit_test(test_lost_connection), cmocka_unit_test(test_unresponsive),
              cmocka_unit_test(test_full_disk), cmocka_unit_test(test_full_elsewhere),
-             cmocka_unit_test(test_cont))
+             cmocka_unit_test(test_cont), cmocka_unit_test(test_shares))
