@@ -94,21 +94,24 @@ static int sync_directory(const char *path) {
         return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
+/* What of a file is to be on the disk: nothing in particular; its content before its name; both. */
+enum sync { SYNC_NONE, SYNC_CONTENT, SYNC_ALL };
+
 /* Fills the temporary file and moves it over `path`. */
 static int fill_and_rename(int fd, const char *temporary, const char *path, const char *data, size_t size,
-                           mode_t mode, bool durable) {
+                           mode_t mode, enum sync sync) {
         int r;
 
         r = write_all(fd, data, size);
         if (r < 0)
                 return r;
-        if (fchmod(fd, mode) < 0 || (durable && fsync(fd) < 0) || rename(temporary, path) < 0)
+        if (fchmod(fd, mode) < 0 || (sync != SYNC_NONE && fsync(fd) < 0) || rename(temporary, path) < 0)
                 return -errno;
         return 0;
 }
 
-int file_write(const char *path, const char *data, size_t size, mode_t mode, bool durable,
-               struct error *error) {
+static int write_beside(const char *path, const char *data, size_t size, mode_t mode, enum sync sync,
+                        struct error *error) {
         const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
         _cleanup_free_ char *directory = directory_of(path), *temporary = NULL;
         _cleanup_fd_ int fd = -1;
@@ -124,17 +127,26 @@ int file_write(const char *path, const char *data, size_t size, mode_t mode, boo
         fd = mkostemp(temporary, O_CLOEXEC);
         if (fd < 0)
                 return error_errno(error, -errno, "cannot create a file in %s", directory);
-        r = fill_and_rename(fd, temporary, path, data, size, mode, durable);
+        r = fill_and_rename(fd, temporary, path, data, size, mode, sync);
         if (r < 0) {
                 unlink(temporary);
                 return error_errno(error, r, "cannot write %s", path);
         }
-        if (durable) {
+        if (sync == SYNC_ALL) {
                 r = sync_directory(directory);
                 if (r < 0)
                         return error_errno(error, r, "cannot sync %s", directory);
         }
         return 0;
+}
+
+int file_write(const char *path, const char *data, size_t size, mode_t mode, bool durable,
+               struct error *error) {
+        return write_beside(path, data, size, mode, durable ? SYNC_ALL : SYNC_NONE, error);
+}
+
+int file_write_ordered(const char *path, const char *data, size_t size, mode_t mode, struct error *error) {
+        return write_beside(path, data, size, mode, SYNC_CONTENT, error);
 }
 
 int file_write_in_place(const char *path, const char *data, struct error *error) {

@@ -14,6 +14,10 @@ int file_read(const char *path, size_t max, char **ret, size_t *ret_size, struct
  * also synced to the disk, with its directory. 0 or -errno. */
 int file_write(const char *path, const char *data, size_t size, mode_t mode, bool durable, struct error *error);
 
+/* The same, for a file whose older version may be on the disk already: of a machine that loses its power the new one
+ * is found, or the old, and never an empty one. */
+int file_write_ordered(const char *path, const char *data, size_t size, mode_t mode, struct error *error);
+
 /* Writes an existing file in place, for /proc and /sys. 0 or -errno. */
 int file_write_in_place(const char *path, const char *data, struct error *error);
 

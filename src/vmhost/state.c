@@ -102,5 +102,6 @@ int state_save(const struct state *state, bool durable, struct error *error) {
         json_decref(object);
         if (!text)
                 return error_set(error, -ENOMEM, "cannot write %s: out of memory", state->path);
-        return file_write(state->path, text, strlen(text), 0600, durable, error);
+        return durable ? file_write(state->path, text, strlen(text), 0600, true, error)
+                       : file_write_ordered(state->path, text, strlen(text), 0600, error);
 }

@@ -12,9 +12,10 @@
 #define STATE_BAD ".bad" /* behind that: where one is kept that is no JSON */
 
 /*
- * The file is written whole, by rename. It need not reach the disk for the sake of adoption: the page cache
- * outlives a killed process, and a machine that went down has no QEMU to adopt. The wish to be stopped and
- * the record of an end do, and are synced.
+ * The file is written whole, by rename. What is new in it need not reach the disk for the sake of adoption:
+ * the page cache outlives a killed process, and a machine that went down has no QEMU to adopt. The wish to be
+ * stopped and the record of an end do, and are synced. What is saved later must not undo that: its content is
+ * on the disk before it takes the name.
  */
 struct state {
         char *path;
