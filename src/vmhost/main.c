@@ -21,6 +21,7 @@
 #include "vmhost/controller-fake.h"
 #include "vmhost/controller-qemu.h"
 #include "vmhost/detach.h"
+#include "vmhost/log-file.h"
 #include "vmhost/options.h"
 #include "vmhost/supervisor.h"
 
@@ -172,7 +173,7 @@ static int find_directory(struct program *program, struct error *error) {
         if (!realpath(path, absolute))
                 return error_errno(error, -errno, "no VM \"%s\": %s", program->options.name, path);
         program->directory = strdup(absolute);
-        program->log = text_format("%s/vmhost.log", absolute);
+        program->log = text_format("%s/" LOG_FILE_VMHOST, absolute);
         return program->directory && program->log ? 0 : error_errno(error, -ENOMEM, "cannot begin");
 }
 

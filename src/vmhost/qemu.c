@@ -105,7 +105,7 @@ static int start_virtiofs(struct preparation *p, struct error *error) {
                                          "the share %s needs virtiofsd, which is not installed; \"9p\" works "
                                          "without it",
                                          share->tag);
-                _cleanup_free_ char *name = text_format("virtiofsd-%s.log", share->tag);
+                _cleanup_free_ char *name = text_format(VIRTIOFS_LOG, share->tag);
                 _cleanup_fd_ int log = name ? open_log(p, name, error) : -ENOMEM;
                 if (log < 0)
                         return log;

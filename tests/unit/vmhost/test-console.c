@@ -20,6 +20,7 @@
 #include "vmhost/console-log.h"
 #include "vmhost/console.h"
 #include "vmhost/endpoint.h"
+#include "vmhost/log-file.h"
 #include "vmhost/qemu.h"
 
 #define PATIENCE 20000 /* milliseconds */
@@ -450,7 +451,46 @@ static void test_tail(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* Of another program, which goes on appending. */
+static void test_bound(void **state) {
+        _cleanup_free_ char *line = NULL, *text = NULL;
+        char *directory = harness_make_directory();
+        size_t size, n = 0;
+
+        char *path = text_format("%s/x.log", directory);
+        assert_int_equal(log_file_bound(directory, "x.log", 10), 0); /* none is in bounds */
+        _cleanup_fd_ int writer = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        assert_true(writer >= 0);
+        for (; n < LOG_FILE_KEPT + 1000; n += 10)
+                assert_int_equal(write(writer, "123456789\n", 10), 10);
+        assert_int_equal(log_file_bound(directory, "x.log", n), 0);
+        assert_int_equal(file_read(path, n, &text, &size, NULL), 0);
+        assert_int_equal(size, n);
+        free(text);
+
+        assert_int_equal(log_file_bound(directory, "x.log", n - 1), 0);
+        assert_int_equal(write(writer, "later\n", 6), 6);
+        assert_int_equal(file_read(path, n, &text, &size, NULL), 0);
+        assert_in_range(size, LOG_FILE_KEPT - 10, LOG_FILE_KEPT + 6);
+        assert_memory_equal(text, "123456789\n", 10);
+        assert_memory_equal(text + size - 16, "123456789\nlater\n", 16);
+
+        /* One without lines is no exception. */
+        line = calloc(1, LOG_FILE_KEPT);
+        assert_int_equal(ftruncate(writer, 0), 0);
+        for (int i = 0; i < 2; i++)
+                assert_int_equal(write(writer, memset(line, 'x', LOG_FILE_KEPT), LOG_FILE_KEPT),
+                                 LOG_FILE_KEPT);
+        assert_int_equal(log_file_bound(directory, "x.log", LOG_FILE_KEPT), 0);
+        free(text);
+        assert_int_equal(file_read(path, 2 * LOG_FILE_KEPT, &text, &size, NULL), 0);
+        assert_int_equal(size, LOG_FILE_KEPT);
+        free(path);
+        harness_remove_directory(directory);
+}
+
 HARNESS_MAIN(TEST(test_viewers), TEST(test_next_run), TEST(test_adoption), TEST(test_full_queue),
              TEST(test_slow_viewer), TEST(test_slow_qemu), TEST(test_too_many_viewers),
              cmocka_unit_test_setup_teardown(test_rotation, setup_small, teardown),
-             cmocka_unit_test(test_begin_run), cmocka_unit_test(test_rotate), cmocka_unit_test(test_tail))
+             cmocka_unit_test(test_begin_run), cmocka_unit_test(test_rotate), cmocka_unit_test(test_tail),
+             cmocka_unit_test(test_bound))

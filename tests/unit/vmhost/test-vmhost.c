@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "harness.h"
 #include "vmhost/endpoint.h"
+#include "vmhost/log-file.h"
 
 struct vm {
         char *root; /* --config-dir */
@@ -417,6 +418,33 @@ static void test_qemu_that_fails(void **state) {
         teardown(&vm);
 }
 
+static void await_bound(const struct vm *vm, const char *name) {
+        _cleanup_free_ char *path = text_format("%s/%s", vm->directory, name);
+        struct stat status;
+
+        assert_int_equal(truncate(path, LOG_FILE_MAX + 1), 0);
+        do {
+                free(ask(vm, "{\"method\":\"status\"}"));
+                assert_int_equal(stat(path, &status), 0);
+        } while ((uint64_t)status.st_size > LOG_FILE_MAX);
+}
+
+/* Whatever it is that makes them grow. */
+static void test_qemu_talkative(void **state) {
+        struct vm vm;
+
+        need_qemu();
+        setup(&vm);
+        configure(&vm, "");
+        assert_int_equal(start_qemu(&vm), 0);
+        await_bound(&vm, "qemu.log");
+        await_bound(&vm, "vmhost.log");
+        pid_t pid = pid_of(&vm);
+        free(ask(&vm, "{\"method\":\"force_stop\"}"));
+        end_by(pid, 0);
+        teardown(&vm);
+}
+
 static void test_qemu_stopped(void **state) {
         struct vm vm;
 
@@ -549,5 +577,5 @@ HARNESS_MAIN(cmocka_unit_test(test_usage), cmocka_unit_test(test_detached),
              cmocka_unit_test(test_what_is_stale), cmocka_unit_test(test_what_is_removed),
              cmocka_unit_test(test_stopped_starter), cmocka_unit_test(test_start_that_fails),
              cmocka_unit_test(test_qemu_that_fails), cmocka_unit_test(test_qemu_stopped),
-             cmocka_unit_test(test_qemu_killed), cmocka_unit_test(test_qemu_adopted),
-             cmocka_unit_test(test_qemu_without_a_record))
+             cmocka_unit_test(test_qemu_talkative), cmocka_unit_test(test_qemu_killed),
+             cmocka_unit_test(test_qemu_adopted), cmocka_unit_test(test_qemu_without_a_record))

@@ -1,0 +1,41 @@
+#include "vmhost/log-file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+int log_file_bound(const char *directory, const char *name, uint64_t max) {
+        _cleanup_free_ char *path = text_format("%s/%s", directory, name), *end = NULL;
+        struct stat status;
+
+        if (!path)
+                return -ENOMEM;
+        /* Mostly all there is to do, every other second. */
+        if (lstat(path, &status) < 0)
+                return errno == ENOENT ? 0 : -errno;
+        if (!S_ISREG(status.st_mode) || (uint64_t)status.st_size <= max)
+                return 0;
+        _cleanup_fd_ int fd = open(path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+                return -errno;
+        end = malloc(LOG_FILE_KEPT);
+        if (!end)
+                return -ENOMEM;
+        off_t from = status.st_size > LOG_FILE_KEPT ? status.st_size - LOG_FILE_KEPT : 0;
+        ssize_t n = pread(fd, end, LOG_FILE_KEPT, from);
+        if (n < 0)
+                return -errno;
+        const char *newline = memchr(end, '\n', (size_t)n);
+        const char *begin = newline && newline + 1 < end + n ? newline + 1 : end;
+        if (ftruncate(fd, 0) < 0)
+                return -errno;
+        ssize_t put = write(fd, begin, (size_t)(end + n - begin));
+        return put < 0 ? -errno : 0;
+}
