@@ -40,7 +40,7 @@ const struct member configuration_members[] = {
         { "memory_limit_mib", MEMBER_NUMBER, AT(memory_limit_mib), 0, 16 * 1024 * 1024, NULL },
         { "cpu_limit_percent", MEMBER_NUMBER, AT(cpu_limit_percent), 0, 25500, NULL },
         { "accelerator", MEMBER_CHOICE, AT(accelerator), 0, 0, accelerators },
-        { "console_log_mib", MEMBER_NUMBER, AT(console_log_mib), 1, 4096, NULL },
+        { "console_log_mib", MEMBER_NUMBER, AT(console_log_mib), 1, 64, NULL },
         { NULL, MEMBER_NUMBER, 0, 0, 0, NULL },
 };
 

@@ -81,7 +81,7 @@ struct configuration {
         bool confine;
         unsigned memory_limit_mib, cpu_limit_percent; /* of QEMU as a whole; 0: none */
         enum configuration_accelerator accelerator;
-        unsigned console_log_mib;
+        unsigned console_log_mib; /* at most 64: so much is copied in one go, while the loop waits */
         char **extra_arguments;
         size_t n_extra_arguments;
 };

@@ -57,10 +57,12 @@ static int copy(int from, int to, uint64_t n) {
 }
 
 /* QEMU appends: after either of the two its next byte lies behind what is left. */
-static int cut(int log, int old, uint64_t size, uint64_t block) {
-        uint64_t whole = (size - 1) / block * block;
+static int cut(int log, int old, uint64_t size, uint64_t block, uint64_t max) {
+        uint64_t whole = (size - 1) / block * block, from = size > max ? size - max : 0;
 
-        int r = copy(log, old, whole);
+        if (lseek(log, (off_t)from, SEEK_SET) < 0)
+                return -errno;
+        int r = copy(log, old, whole > from ? whole - from : 0);
         if (r < 0)
                 return r;
         if (whole > 0 && fallocate(log, FALLOC_FL_COLLAPSE_RANGE, 0, (off_t)whole) == 0)
@@ -69,7 +71,7 @@ static int cut(int log, int old, uint64_t size, uint64_t block) {
         return r == 0 && ftruncate(log, 0) < 0 ? -errno : r;
 }
 
-int console_log_rotate(const char *directory) {
+int console_log_rotate(const char *directory, uint64_t max) {
         _cleanup_free_ char *path = text_format("%s/" CONSOLE_LOG_OLD, directory);
         _cleanup_free_ char *temporary = text_format("%s/" CONSOLE_LOG_OLD ".new", directory);
         struct stat status;
@@ -86,7 +88,7 @@ int console_log_rotate(const char *directory) {
         _cleanup_fd_ int old = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (old < 0)
                 return -errno;
-        int r = cut(log, old, (uint64_t)status.st_size, (uint64_t)status.st_blksize);
+        int r = cut(log, old, (uint64_t)status.st_size, (uint64_t)status.st_blksize, max);
         if (r == 0 && rename(temporary, path) < 0)
                 r = -errno;
         if (r < 0)

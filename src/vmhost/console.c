@@ -142,7 +142,7 @@ static void look_at_log(struct console *console) {
         console->unlooked = 0;
         if (console_log_size(console->directory) <= console->log_max)
                 return;
-        int r = console_log_rotate(console->directory);
+        int r = console_log_rotate(console->directory, 2 * console->log_max);
         if (r < 0)
                 log_warning("cannot shorten the console's log: %s", strerror(-r));
 }

@@ -124,6 +124,8 @@ static void test_mistakes(void **state) {
                 { "{}", ":1: a VM needs a \"disk\", an \"image\" or a \"kernel\"" },
                 { "{\n\"kernel\":\"/k\",\n\"speed\":1}", ":3: unknown key \"speed\"" },
                 { "{\"kernel\":\"/k\",\n\"cpus\":0}", ":2: \"cpus\" must be an integer from 1 to 255" },
+                { "{\"kernel\":\"/k\",\n\"console_log_mib\":65}",
+                  ":2: \"console_log_mib\" must be an integer from 1 to 64" },
                 { "{\"kernel\":\"/k\",\n\"cpus\":\"2\"}", ":2: \"cpus\" must be an integer" },
                 { "{\"kernel\":\"/k\",\n\"memory_mib\":15}", ":2: \"memory_mib\" must be" },
                 { "{\"kernel\":\"\"}", ":1: \"kernel\" must be a text of 1 to 4095 bytes" },

@@ -401,13 +401,13 @@ static void test_rotate(void **state) {
 
         for (size_t i = 0; i < 100000; i++)
                 data[i] = (char)('a' + i % 26);
-        assert_int_equal(console_log_rotate(directory), 0); /* none there */
+        assert_int_equal(console_log_rotate(directory, UINT64_MAX), 0); /* none there */
         for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
                 _cleanup_free_ char *head = NULL, *tail = NULL;
                 size_t head_size, tail_size;
 
                 write_log(directory, data, sizes[i]);
-                assert_int_equal(console_log_rotate(directory), 0);
+                assert_int_equal(console_log_rotate(directory, UINT64_MAX), 0);
                 assert_int_equal(file_read(old, 200000, &head, &head_size, NULL), 0);
                 assert_int_equal(file_read(path, 200000, &tail, &tail_size, NULL), 0);
                 assert_true(tail_size <= 4096);
@@ -415,6 +415,17 @@ static void test_rotate(void **state) {
                 assert_memory_equal(head, data, head_size);
                 assert_memory_equal(tail, data + head_size, tail_size);
         }
+
+        /* One that grew and grew while nobody looked holds nobody up for long. */
+        _cleanup_free_ char *end = NULL, *rest = NULL;
+        size_t end_size, rest_size;
+        write_log(directory, data, 100000);
+        assert_int_equal(console_log_rotate(directory, 10000), 0);
+        assert_int_equal(file_read(old, 200000, &end, &end_size, NULL), 0);
+        assert_int_equal(file_read(path, 200000, &rest, &rest_size, NULL), 0);
+        assert_int_equal(end_size + rest_size, 10000);
+        assert_memory_equal(end, data + 90000, end_size);
+        assert_memory_equal(rest, data + 90000 + end_size, rest_size);
         harness_remove_directory(directory);
 }
 
