@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +17,13 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "cli/mount.h"
 #include "cli/vm-state.h"
 
 #define SWEEP_AGE 60 /* seconds */
+/* What directories begin with that are not VMs yet, or no longer. */
+#define MAKING ".berth-making-"
+#define REMOVING ".berth-removing-"
 
 static int out_of_memory(struct error *error) {
         return error_set(error, -ENOMEM, "out of memory");
@@ -84,6 +89,32 @@ static int lock_directory(const char *path) {
         return steal_fd(&fd);
 }
 
+/* Such names are nobody else's: what is not named so is not ours to sweep. */
+static char *name_temporary(const struct vm *vm, const char *prefix) {
+        return text_format("%s/vms/%s%s.XXXXXX", vm->config, prefix, vm->name);
+}
+
+/* PREFIX, the name of a VM, a dot, and the six characters of mkdtemp(3). */
+static bool is_temporary(const char *entry) {
+        static const char *const prefixes[] = { MAKING, REMOVING };
+        static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+        char name[64];
+
+        for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
+                const char *rest = entry + strlen(prefixes[i]), *dot;
+
+                if (!text_starts_with(entry, prefixes[i]))
+                        continue;
+                dot = strrchr(rest, '.');
+                if (!dot || strlen(dot + 1) != 6 || strspn(dot + 1, letters) != 6 ||
+                    (size_t)(dot - rest) >= sizeof(name))
+                        return false;
+                *(char *)mempcpy(name, rest, (size_t)(dot - rest)) = '\0';
+                return text_is_name(name);
+        }
+        return false;
+}
+
 /* What commands that were killed have left half made or half removed. One that has just been made is not
  * locked yet. */
 static void sweep(const char *parent) {
@@ -91,16 +122,15 @@ static void sweep(const char *parent) {
         struct dirent *entry;
 
         while (entries && (entry = readdir(entries))) {
-                _cleanup_free_ char *path = NULL;
+                _cleanup_free_ char *path = NULL, *mount = NULL;
                 struct stat status;
 
-                if (entry->d_name[0] != '.' || text_equal(entry->d_name, ".") ||
-                    text_equal(entry->d_name, ".."))
+                if (!is_temporary(entry->d_name))
                         continue;
                 path = text_format("%s/%s", parent, entry->d_name);
                 _cleanup_fd_ int fd = path ? lock_directory(path) : -1;
                 if (fd >= 0 && fstat(fd, &status) == 0 && status.st_uid == geteuid() &&
-                    time(NULL) - status.st_mtime > SWEEP_AGE)
+                    time(NULL) - status.st_mtime > SWEEP_AGE && mount_find(path, &mount) == 0 && !mount)
                         file_remove_tree(path, NULL);
         }
         if (entries)
@@ -110,7 +140,7 @@ static void sweep(const char *parent) {
 int vm_create(const struct vm *vm, const struct vm_configuration *configuration, struct error *error) {
         _cleanup_fd_ int lock = -1;
         _cleanup_free_ char *parent = text_format("%s/vms", vm->config);
-        _cleanup_free_ char *temporary = text_format("%s/vms/.%s.XXXXXX", vm->config, vm->name);
+        _cleanup_free_ char *temporary = name_temporary(vm, MAKING);
         int r;
 
         if (!parent || !temporary)
@@ -140,7 +170,7 @@ int vm_create(const struct vm *vm, const struct vm_configuration *configuration,
 
 int vm_remove(const struct vm *vm, struct error *error) {
         _cleanup_free_ char *lock = vm_path(vm, VM_LOCK);
-        _cleanup_free_ char *temporary = text_format("%s/vms/.%s.XXXXXX", vm->config, vm->name);
+        _cleanup_free_ char *temporary = name_temporary(vm, REMOVING);
         _cleanup_fd_ int fd = -1;
         int r;
 

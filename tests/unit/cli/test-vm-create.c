@@ -3,12 +3,15 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -217,9 +220,23 @@ static void test_leftovers(void **state) {
                 const char *name;
                 bool old, locked, link, stays;
         } cases[] = {
-                { ".old.AAAAAA", true, false, false, false }, { ".busy.BBBBBB", true, true, false, true },
-                { ".new.CCCCCC", false, false, false, true }, { ".link", true, false, true, true },
+                { ".berth-making-old.AAAAAA", true, false, false, false },
+                { ".berth-removing-my.old_1.AAAAAA", true, false, false, false },
+                { ".berth-making-busy.BBBBBB", true, true, false, true },
+                { ".berth-making-new.CCCCCC", false, false, false, true },
+                { ".berth-making-link.DDDDDD", true, false, true, true },
                 { "other", true, false, false, true },
+                /* Other people's, though they begin with a dot. */
+                { ".git", true, false, false, true },
+                { ".snapshots", true, false, false, true },
+                { ".Trash-1000", true, false, false, true },
+                { ".web.AAAAAA", true, false, false, true },
+                { ".berth-making-web", true, false, false, true },
+                { ".berth-making-.AAAAAA", true, false, false, true },
+                { ".berth-making-web.AAAAA", true, false, false, true },
+                { ".berth-making-web.AAAA-A", true, false, false, true },
+                { ".berth-making-web.AAAAAAA", true, false, false, true },
+                { ".berth-keeping-web.AAAAAA", true, false, false, true },
         };
         const struct timespec long_ago[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
         struct fixture *fixture = *state;
@@ -252,6 +269,47 @@ static void test_leftovers(void **state) {
         }
         _cleanup_free_ char *configuration = fixture_path(fixture, "target", "config.json");
         assert_int_equal(access(configuration, F_OK), 0);
+}
+
+/* In a mount namespace of its own. The exit code. */
+static int sweep_beside_mounts(struct fixture *fixture) {
+        static const char *const points[] = { ".berth-making-a.AAAAAA", ".berth-making-b.AAAAAA/in\tside" };
+        const struct timespec long_ago[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
+        _cleanup_free_ char *keep = text_format("%s/keep", fixture->config), *output = NULL;
+        _cleanup_free_ char *file = text_format("%s/file", keep);
+        int status;
+
+        if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+                return 77;
+        assert_int_equal(file_make_directory(keep, 0700, NULL), 0);
+        assert_int_equal(file_write(file, "x", 1, 0600, false, NULL), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
+                _cleanup_free_ char *point = text_format("%s/vms/%s", fixture->config, points[i]);
+
+                assert_int_equal(file_make_directory(point, 0700, NULL), 0);
+                if (mount(keep, point, NULL, MS_BIND, NULL) < 0)
+                        return 77;
+                if (strchr(points[i], '/'))
+                        *strrchr(point, '/') = '\0';
+                assert_int_equal(utimensat(AT_FDCWD, point, long_ago, 0), 0);
+        }
+        output = fixture_run(fixture, &status, ARGUMENTS("vm", "create", "web", "--kernel", ANY_FILE));
+        return status == 0 && access(file, F_OK) == 0 && count_vms(fixture) == 3 ? 0 : 1;
+}
+
+/* What is mounted where something was half made is not of the making. */
+static void test_leftovers_mounted(void **state) {
+        int status;
+        pid_t pid = fork();
+
+        assert_true(pid >= 0);
+        if (pid == 0)
+                _exit(sweep_beside_mounts(*state));
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        if (WEXITSTATUS(status) == 77)
+                skip();
+        assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 /* A vmhost that has the lock, and a QEMU whose vmhost was killed, keep a VM from being removed. */
@@ -393,4 +451,5 @@ static void test_bad_images(void **state) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 HARNESS_MAIN(TEST(test_options), TEST(test_refused), TEST(test_exists), TEST(test_race), TEST(test_leftovers),
+             TEST(test_leftovers_mounted),
              TEST(test_rm_running), TEST(test_overlay), TEST(test_bad_images))
