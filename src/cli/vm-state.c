@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,8 +54,13 @@ bool vm_state_runs(const json_t *state) {
         if (pid <= 0 || pid > INT_MAX || process_boot_id(boot_id) < 0 ||
             !text_equal(view_string(run, "boot_id"), boot_id))
                 return false;
-        return process_start_time((pid_t)pid, &start_time) == 0 &&
-               start_time == (uint64_t)view_integer(run, "start_time");
+        _cleanup_fd_ int pidfd = process_open((pid_t)pid);
+        if (pidfd < 0 || process_start_time((pid_t)pid, &start_time) < 0 ||
+            start_time != (uint64_t)view_integer(run, "start_time"))
+                return false;
+        /* One that has ended keeps its start time until it is reaped, in a container without an init for ever;
+         * its pidfd is readable (pidfd_open(2)). */
+        return poll(&(struct pollfd){ .fd = pidfd, .events = POLLIN }, 1, 0) == 0;
 }
 
 enum vm_presence vm_presence(const char *directory) {

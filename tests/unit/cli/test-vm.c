@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -38,17 +39,17 @@ static int teardown(void **state) {
         "\"uptime_ms\":5000}"
 #define INFO "{\"method\":\"info\"}"
 
-/* state.json of a VM that runs as this very process, without a vmhost. */
-static void write_orphan(const struct fixture *fixture, const char *vm) {
+/* state.json of a VM that runs as this process, without a vmhost. */
+static void write_run(const struct fixture *fixture, const char *vm, pid_t pid) {
         _cleanup_free_ char *text = NULL;
         uint64_t start_time;
         char boot_id[37];
 
         assert_int_equal(process_boot_id(boot_id), 0);
-        assert_int_equal(process_start_time(getpid(), &start_time), 0);
+        assert_int_equal(process_start_time(pid, &start_time), 0);
         text = text_format(
                 "{\"phase\":\"running\",\"run\":{\"pid\":%d,\"start_time\":%llu,\"boot_id\":\"%s\"}}",
-                (int)getpid(), (unsigned long long)start_time, boot_id);
+                (int)pid, (unsigned long long)start_time, boot_id);
         fixture_write(fixture, vm, "state.json", text);
 }
 
@@ -95,7 +96,7 @@ static void test_ls(void **state) {
         }
         fixture_write(fixture, "ended", "state.json",
                       "{\"phase\":\"failed\",\"run\":null,\"last_end\":" LAST_END "}");
-        write_orphan(fixture, "orphan");
+        write_run(fixture, "orphan", getpid());
         listeners[6] = fd_close(listeners[6]);
 
         fixture_start(fixture, ARGUMENTS("vm", "ls", "--json"));
@@ -148,6 +149,31 @@ static void test_ls_all_silent(void **state) {
         assert_non_null(strstr(output, "berth: the vmhost of web does not answer; `berth vm show web`"));
         fd_close(accepted);
         fd_close(listener);
+}
+
+/* A QEMU that has ended and that nobody reaps does not run. */
+static void test_zombie(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *listed = NULL, *waited = NULL, *removed = NULL;
+        json_auto_t *list = NULL;
+        siginfo_t info;
+        int status;
+        pid_t pid = fork();
+
+        assert_true(pid >= 0);
+        if (pid == 0)
+                _exit(0);
+        assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+        fixture_make_vm(fixture, "web");
+        write_run(fixture, "web", pid);
+        listed = fixture_run(fixture, &status, ARGUMENTS("vm", "ls", "--json"));
+        list = json_loads(listed, 0, NULL);
+        assert_string_not_equal(state_of(list, "web"), "orphaned");
+        waited = fixture_run(fixture, &status, ARGUMENTS("vm", "wait", "web"));
+        assert_string_equal(waited, "berth: VM web never ran\n");
+        removed = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "web"));
+        assert_int_equal(status, 0);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
 static void test_ls_table(void **state) {
@@ -703,7 +729,7 @@ static void test_logs(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-HARNESS_MAIN(TEST(test_ls), TEST(test_ls_all_silent), TEST(test_ls_table), TEST(test_stop),
+HARNESS_MAIN(TEST(test_ls), TEST(test_ls_all_silent), TEST(test_zombie), TEST(test_ls_table), TEST(test_stop),
              TEST(test_stop_default), TEST(test_silent), TEST(test_wait), TEST(test_cont), TEST(test_show),
              TEST(test_unknown), TEST(test_start_fails), TEST(test_start), TEST(test_start_running),
              TEST(test_start_address), TEST(test_events), TEST(test_ssh), TEST(test_logs))
