@@ -140,7 +140,8 @@ int vm_ssh_command(const struct vm *vm, uint16_t port, const char *user, struct 
                 "-oCheckHostIP=no",
                 "-oLogLevel=ERROR",
         };
-        const char *last[] = { "-l", user, "127.0.0.1" };
+        /* ssh reads options behind the host too; what follows is the guest's. */
+        const char *last[] = { "-l", user, "127.0.0.1", "--" };
         size_t skip;
         int r = -ENOMEM;
 

@@ -676,7 +676,7 @@ static void test_ssh(void **state) {
                 port, fixture->config);
         assert_true(text_starts_with(output, expected));
         assert_non_null(strstr(output, "/vms/web/a key>\n"));
-        assert_non_null(strstr(output, "<-l>\n<admin>\n<127.0.0.1>\n<ls>\n<-l>\n"));
+        assert_non_null(strstr(output, "<-l>\n<admin>\n<127.0.0.1>\n<-->\n<ls>\n<-l>\n"));
         free(output);
 
         fixture_start(fixture, ARGUMENTS("vm", "exec", "--user", "root", "web", "--", "printf", "%s", "it's",
@@ -686,7 +686,21 @@ static void test_ssh(void **state) {
         output = fixture_finish(fixture, &status);
         assert_int_equal(status, 7);
         assert_non_null(strstr(output, "<-oBatchMode=yes>\n"));
-        assert_non_null(strstr(output, "<-l>\n<root>\n<127.0.0.1>\n<printf %s 'it'\\''s' 'a b' ''>\n"));
+        assert_non_null(strstr(output, "<-l>\n<root>\n<127.0.0.1>\n<-->\n<printf %s 'it'\\''s' 'a b' ''>\n"));
+        free(output);
+
+        /* What looks like an option of ssh's is not read as one. */
+        fixture_start(fixture, ARGUMENTS("vm", "exec", "web", "--", "-oProxyCommand=/tmp/evil"));
+        fixture_reply_last(fixture_accept(listener, INFO), answer);
+        greet(server);
+        output = fixture_finish(fixture, &status);
+        assert_non_null(strstr(output, "<127.0.0.1>\n<-->\n<-oProxyCommand=/tmp/evil>\n"));
+        free(output);
+        fixture_start(fixture, ARGUMENTS("vm", "ssh", "web", "--", "-oProxyCommand=/tmp/evil"));
+        fixture_reply_last(fixture_accept(listener, INFO), answer);
+        greet(server);
+        output = fixture_finish(fixture, &status);
+        assert_non_null(strstr(output, "<127.0.0.1>\n<-->\n<-oProxyCommand=/tmp/evil>\n"));
         free(output);
 
         fixture_start(fixture, ARGUMENTS("vm", "ssh", "web"));
