@@ -19,8 +19,8 @@
 #include "cli/vm-stop.h"
 #include "cli/vm-view.h"
 
-/* The signals that end a run, as a file descriptor; the mask before is restored by the caller. */
-static int watch_signals(sigset_t *ret_before, struct error *error) {
+/* The signals that end a run, as a file descriptor. */
+static int watch_signals(struct error *error) {
         sigset_t mask;
         int fd;
 
@@ -28,25 +28,34 @@ static int watch_signals(sigset_t *ret_before, struct error *error) {
         sigaddset(&mask, SIGINT);
         sigaddset(&mask, SIGTERM);
         sigaddset(&mask, SIGHUP);
-        if (sigprocmask(SIG_BLOCK, &mask, ret_before) < 0)
+        sigaddset(&mask, SIGQUIT);
+        /* Where nobody reads what is printed, the VM is not to be left behind. */
+        signal(SIGPIPE, SIG_IGN);
+        if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
                 return error_errno(error, -errno, "cannot block signals");
         fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
         return fd < 0 ? error_errno(error, -errno, "cannot watch signals") : fd;
 }
 
-/* Prints the console without a terminal: 0 when the VM has ended, the signal that asks us to end, or -errno.
- */
+/* The signal that came, or 0. */
+static int take_signal(int signals) {
+        struct signalfd_siginfo info;
+
+        return read(signals, &info, sizeof(info)) == sizeof(info) ? (int)info.ssi_signo : 0;
+}
+
+/* Prints the console without a terminal: 0 when the VM has ended, the signal that asks us to end, SIGPIPE where
+ * nobody reads any more, or -errno. */
 static int print_console(const struct vm *vm, int signals, struct error *error) {
         _cleanup_(vm_log_close) struct vm_log log = VM_LOG_INIT;
-        struct signalfd_siginfo info;
         int r;
 
         r = vm_log_open(&log, vm, error);
         if (r == 0)
                 r = vm_log_follow(&log, signals, error);
         if (r == 1)
-                return read(signals, &info, sizeof(info)) == sizeof(info) ? (int)info.ssi_signo : SIGTERM;
-        return r;
+                return take_signal(signals);
+        return r == -EPIPE ? SIGPIPE : r;
 }
 
 /* The same on one. Ctrl-] ends the run too. */
@@ -72,9 +81,10 @@ static int run_to_end(struct session *session, const struct vm *vm, int signals,
         if (r < 0) {
                 *ret_end = vm_last_end(vm);
                 /* A guest that was through before it was looked at is no failure of the start. */
-                if (json_is_object(*ret_end) && vm_view_status(*ret_end) == 0)
-                        return print_console(vm, -1, &session->error) < 0 ? -EIO : STATUS_OK;
-                return r;
+                if (!json_is_object(*ret_end) || vm_view_status(*ret_end) != 0)
+                        return r;
+                number = print_console(vm, -1, &session->error);
+                return number > 0 ? 128 + number : number;
         }
         number = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? attach_console(vm, &session->error)
                                                                : print_console(vm, signals, &session->error);
@@ -137,14 +147,17 @@ static int run_vm_run(struct session *session, const struct arguments *arguments
         _cleanup_fd_ int signals = -1;
         char line[VM_VIEW_LINE_SIZE];
         json_auto_t *end = NULL;
-        sigset_t before;
-        int r;
+        int r, number;
 
+        /* From before there is anything to be left behind. */
+        signals = watch_signals(&session->error);
+        if (signals < 0)
+                return signals;
         r = prepare(session, arguments, &vm);
+        number = take_signal(signals);
         if (r < 0)
-                return r;
-        signals = watch_signals(&before, &session->error);
-        r = signals < 0 ? signals : run_to_end(session, &vm, signals, &end);
+                return number > 0 ? 128 + number : r;
+        r = number > 0 ? 128 + number : run_to_end(session, &vm, signals, &end);
         if (arguments_has(arguments, "keep"))
                 fprintf(stderr, "berth: kept as %s\n", vm.name);
         else
@@ -166,7 +179,8 @@ const struct command command_vm_run = {
         .help = "For tests and tasks: makes a VM as `berth vm create` does, starts it, prints its console,\n"
                 "and removes it when it has ended, or when this command is interrupted. On a terminal\n"
                 "the console takes input too. The exit status is 0 where the guest shut itself down,\n"
-                "else QEMU's own, 128 and the number of a signal, or 1.\n"
+                "else QEMU's own, 128 and the number of a signal, or 1. Where nobody reads the console any\n"
+                "more, as behind a pipe to \"grep -q\", the run ends with 141.\n"
                 "\n"
                 "  berth vm run --kernel vmlinuz --initrd test.gz --command-line console=ttyS0",
         .options = options,

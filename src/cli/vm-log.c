@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -181,6 +182,7 @@ int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
                         { .fd = log->watch, .events = POLLIN },
                         { .fd = stop_fd, .events = POLLIN },
                         { .fd = -1, .events = POLLIN },
+                        { .fd = STDOUT_FILENO },
                 };
                 bool over;
                 int r;
@@ -192,11 +194,16 @@ int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
                 if (r < 0 || over)
                         return r;
                 pollfds[2].fd = end ? vm_channel_fd(end) : -1;
-                if (poll(pollfds, 3, end ? -1 : LOOK_MS) < 0 && errno != EINTR)
+                if (poll(pollfds, ARRAY_SIZE(pollfds), end ? -1 : LOOK_MS) < 0 && errno != EINTR)
                         return error_errno(error, -errno, "cannot wait for the console's log");
                 discard_events(log->watch);
                 if (pollfds[1].revents)
                         return 1;
+                /* Nobody reads any more: as the next write would find, which may never come. */
+                if (pollfds[3].revents) {
+                        raise(SIGPIPE);
+                        return error_errno(error, -EPIPE, "cannot print the console's log");
+                }
                 /* The VM has ended for good, or its vmhost was killed. */
                 if (pollfds[2].revents) {
                         json_auto_t *reply = NULL;

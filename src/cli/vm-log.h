@@ -31,6 +31,6 @@ void vm_log_close(struct vm_log *log);
 int vm_log_print(struct vm_log *log, uint64_t lines, bool older, struct error *error);
 /* Prints what has come since. 0 or -errno. */
 int vm_log_drain(struct vm_log *log, struct error *error);
-/* Goes on printing until the VM has ended for good: 0; 1 when stop_fd (-1: none) becomes readable; or -errno.
- */
+/* Goes on printing until the VM has ended for good: 0; 1 when stop_fd (-1: none) becomes readable; or -errno,
+ * -EPIPE (or SIGPIPE) as soon as nobody reads standard output any more. */
 int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error);

@@ -1,0 +1,189 @@
+/* berth vm run: whatever ends it, the VM is gone afterwards. */
+#include "harness.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "fixture.h"
+
+#define ANY_FILE "/etc/passwd"
+#define END                                                                                                  \
+        "{\"ok\":true,\"state\":\"stopped\",\"end\":{\"by\":\"host\",\"stage\":\"quit\",\"exit_code\":0,"    \
+        "\"reason\":\"ended on request\",\"uptime_ms\":5000}}"
+
+struct world {
+        struct fixture *fixture;
+        int up, go; /* named pipes: the vmhost's program tells that it runs, and waits to be told to end */
+};
+
+static void write_program(const struct world *world, const char *name, const char *script) {
+        _cleanup_free_ char *path = text_format("%s/%s", world->fixture->config, name);
+        _cleanup_free_ char *text = text_format("#!/bin/sh\n%s\n", script);
+
+        assert_int_equal(file_write(path, text, strlen(text), 0755, false, NULL), 0);
+}
+
+static int make_pipe(const struct world *world, const char *name) {
+        _cleanup_free_ char *path = text_format("%s/%s", world->fixture->config, name);
+        int fd;
+
+        assert_int_equal(mkfifo(path, 0600), 0);
+        fd = open(path, O_RDWR | O_CLOEXEC);
+        assert_true(fd >= 0);
+        return fd;
+}
+
+static int setup(void **state) {
+        static struct world world;
+        _cleanup_free_ char *script = NULL, *path = NULL;
+
+        world.fixture = fixture_new();
+        world.up = make_pipe(&world, "up");
+        world.go = make_pipe(&world, "go");
+        script = text_format("echo $$ >%s/up; read -r line <%s/go", world.fixture->config,
+                             world.fixture->config);
+        write_program(&world, "vmhost", script);
+        path = text_format("%s/vmhost", world.fixture->config);
+        setenv("BERTH_VMHOST", path, 1);
+        *state = &world;
+        return 0;
+}
+
+static int teardown(void **state) {
+        struct world *world = *state;
+
+        fd_close(world->up);
+        fd_close(world->go);
+        fixture_free(world->fixture);
+        return 0;
+}
+
+/* How many entries the folder of VMs has. */
+static size_t count_vms(const struct world *world) {
+        _cleanup_free_ char *path = text_format("%s/vms", world->fixture->config);
+        DIR *directory = opendir(path);
+        size_t n = 0;
+
+        for (struct dirent *entry; directory && (entry = readdir(directory));)
+                n += !text_equal(entry->d_name, ".") && !text_equal(entry->d_name, "..");
+        if (directory)
+                closedir(directory);
+        return n;
+}
+
+/* Starts a run, and returns the pid of its vmhost's program. */
+static pid_t start(struct world *world) {
+        char line[32] = "";
+
+        fixture_start(world->fixture,
+                      ARGUMENTS("vm", "run", "job", "--kernel", ANY_FILE, "--no-network", "--no-ssh"));
+        fixture_wait_readable(world->up);
+        assert_true(read(world->up, line, sizeof(line) - 1) > 0);
+        return (pid_t)atoi(line);
+}
+
+/* Until the console is being printed. The vmhost's socket. */
+static int run(struct world *world, int *ret_wait) {
+        int listener, events;
+
+        start(world);
+        listener = fixture_listen(world->fixture, "job");
+        events = fixture_accept(listener, "{\"method\":\"events\"}");
+        assert_int_equal(write(world->go, "\n", 1), 1);
+        *ret_wait = fixture_accept(listener, "{\"method\":\"wait\"}");
+        fd_close(events);
+        return listener;
+}
+
+/* The VM is ended by force, and its vmhost goes. */
+static void expect_stop(struct world *world, int consume_listener) {
+        _cleanup_free_ char *socket = fixture_path(world->fixture, "job", "vmhost.sock");
+        int wait = fixture_accept(consume_listener, "{\"method\":\"wait\"}");
+
+        fixture_reply_last(fixture_accept(consume_listener, "{\"method\":\"force_stop\"}"),
+                           "{\"ok\":true,\"state\":\"stopping\"}");
+        unlink(socket);
+        fd_close(consume_listener);
+        fixture_reply_last(wait, END);
+}
+
+static void expect_end(struct world *world, int expected) {
+        int status;
+
+        assert_int_equal(waitpid(world->fixture->pid, &status, 0), world->fixture->pid);
+        world->fixture->pid = 0;
+        assert_int_equal(WIFSIGNALED(status) ? 1000 + WTERMSIG(status) : WEXITSTATUS(status), expected);
+        assert_int_equal(count_vms(world), 0);
+}
+
+/* As by `| grep -q`: whoever reads the console has had enough, whether or not the guest prints any more. */
+static void test_nobody_reads(void **state) {
+        struct world *world = *state;
+
+        for (int talks = 0; talks < 2; talks++) {
+                int listener, wait;
+
+                listener = run(world, &wait);
+                world->fixture->output = fd_close(world->fixture->output);
+                if (talks)
+                        fixture_write(world->fixture, "job", "console.log", "more\n");
+                expect_stop(world, listener);
+                fd_close(wait);
+                expect_end(world, 128 + SIGPIPE);
+        }
+}
+
+static void test_signals(void **state) {
+        static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+        struct world *world = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+                int listener, wait;
+
+                listener = run(world, &wait);
+                assert_int_equal(kill(world->fixture->pid, signals[i]), 0);
+                expect_stop(world, listener);
+                fd_close(wait);
+                expect_end(world, 128 + signals[i]);
+        }
+}
+
+/* Of a signal that comes while the VM is made, nothing is left behind either. */
+static void test_signal_while_made(void **state) {
+        static const struct {
+                const char *script;
+                int status;
+        } cases[] = {
+                { "kill -INT $PPID; exit 0", 128 + SIGINT },
+                /* A terminal's Ctrl-C is its too. */
+                { "kill -INT $PPID; kill -INT $$", 128 + SIGINT },
+                { "exit 1", 125 },
+        };
+        struct world *world = *state;
+        _cleanup_free_ char *before = strdup(getenv("PATH"));
+        _cleanup_free_ char *path = text_format("%s:%s", world->fixture->config, before);
+
+        setenv("PATH", path, 1);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                write_program(world, "qemu-img", cases[i].script);
+                fixture_start(world->fixture, ARGUMENTS("vm", "run", "job", "--kernel", ANY_FILE,
+                                                        "--no-network", "--no-ssh", "--disk-size", "1G"));
+                expect_end(world, cases[i].status);
+        }
+        setenv("PATH", before, 1);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+HARNESS_MAIN(TEST(test_nobody_reads), TEST(test_signals), TEST(test_signal_while_made))
