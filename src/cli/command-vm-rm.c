@@ -25,7 +25,7 @@ static int run_vm_rm(struct session *session, const struct arguments *arguments)
         if (r < 0)
                 return r;
         r = vm_remove(&vm, &session->error);
-        if (r == -EBUSY)
+        if (r == -EALREADY)
                 return error_set(&session->error, r,
                                  "VM %s is running\n"
                                  "`berth vm stop %s` shuts it down, --force does not ask it",

@@ -168,6 +168,30 @@ int vm_create(const struct vm *vm, const struct vm_configuration *configuration,
         return r;
 }
 
+/* What is elsewhere is not removed by the way, and would stop a removal half way. */
+static int check_whole(const struct vm *vm, struct error *error) {
+        _cleanup_free_ char *target = realpath(vm->directory, NULL), *mount = NULL;
+        struct stat status;
+        int r;
+
+        if (!target || lstat(vm->directory, &status) < 0)
+                return error_errno(error, -errno, "cannot look at %s", vm->directory);
+        if (S_ISLNK(status.st_mode))
+                return error_set(error, -EXDEV,
+                                 "VM %s is elsewhere: %s is a link to %s\n"
+                                 "remove that directory yourself; `berth vm rm %s` removes the link then",
+                                 vm->name, vm->directory, target, vm->name);
+        r = mount_find(vm->directory, &mount);
+        if (r < 0)
+                return error_errno(error, r, "cannot look for mounts in %s", vm->directory);
+        if (mount)
+                return error_set(error, -EXDEV,
+                                 "VM %s cannot be removed: something is mounted at %s\n"
+                                 "unmount it, and try again",
+                                 vm->name, mount);
+        return 0;
+}
+
 int vm_remove(const struct vm *vm, struct error *error) {
         _cleanup_free_ char *lock = vm_path(vm, VM_LOCK);
         _cleanup_free_ char *temporary = name_temporary(vm, REMOVING);
@@ -178,15 +202,22 @@ int vm_remove(const struct vm *vm, struct error *error) {
                 return out_of_memory(error);
         fd = file_lock(lock, false, error);
         if (fd == -EWOULDBLOCK)
-                return error_set(error, -EBUSY, "VM %s is in the hands of its vmhost", vm->name);
+                return error_set(error, -EALREADY, "VM %s is in the hands of its vmhost", vm->name);
         if (fd < 0)
                 return fd;
         if (vm_presence(vm->directory) != VM_PRESENCE_NONE)
-                return error_set(error, -EBUSY, "VM %s runs", vm->name);
+                return error_set(error, -EALREADY, "VM %s runs", vm->name);
+        r = check_whole(vm, error);
+        if (r < 0)
+                return r;
 
         /* Out of sight as a whole first: a removal that is interrupted leaves no half VM. */
-        if (!mkdtemp(temporary) || rename(vm->directory, temporary) < 0)
+        if (!mkdtemp(temporary))
                 return error_errno(error, -errno, "cannot remove %s", vm->directory);
-        r = file_remove_tree(temporary, error);
-        return r;
+        if (rename(vm->directory, temporary) < 0) {
+                r = error_errno(error, -errno, "cannot remove %s", vm->directory);
+                rmdir(temporary);
+                return r;
+        }
+        return file_remove_tree(temporary, error);
 }

@@ -352,6 +352,69 @@ static void test_rm_running(void **state) {
         assert_int_equal(count_vms(fixture), 0);
 }
 
+/* In a mount namespace of its own. The exit code. */
+static int rm_mounted(struct fixture *fixture) {
+        static const char *const points[] = { "in side", "" };
+        _cleanup_free_ char *keep = text_format("%s/keep", fixture->config);
+        _cleanup_free_ char *file = text_format("%s/file", keep);
+
+        if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+                return 77;
+        fixture_make_vm(fixture, "web");
+        assert_int_equal(file_make_directory(keep, 0700, NULL), 0);
+        assert_int_equal(file_write(file, "x", 1, 0600, false, NULL), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
+                _cleanup_free_ char *point = fixture_path(fixture, "web", points[i]), *output = NULL;
+                _cleanup_free_ char *configuration = fixture_path(fixture, "web", "config.json");
+                int status;
+
+                assert_int_equal(file_make_directory(point, 0700, NULL), 0);
+                if (point[strlen(point) - 1] == '/')
+                        point[strlen(point) - 1] = '\0';
+                if (mount(keep, point, NULL, MS_BIND, NULL) < 0)
+                        return 77;
+                _cleanup_free_ char *expected = text_format("something is mounted at %s\n", point);
+                output = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "web"));
+                if (status != 1 || !strstr(output, expected) || access(file, F_OK) < 0 || umount(point) < 0 ||
+                    access(configuration, F_OK) < 0 || count_vms(fixture) != 1)
+                        return 1;
+        }
+        return 0;
+}
+
+/* Nothing of it is touched, and what is in the way is named. */
+static void test_rm_mounted(void **state) {
+        int status;
+        pid_t pid = fork();
+
+        assert_true(pid >= 0);
+        if (pid == 0)
+                _exit(rm_mounted(*state));
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        if (WEXITSTATUS(status) == 77)
+                skip();
+        assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void test_rm_link(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *link = text_format("%s/vms/web", fixture->config);
+        _cleanup_free_ char *elsewhere = text_format("%s/elsewhere", fixture->config), *output = NULL;
+        _cleanup_free_ char *configuration = text_format("%s/config.json", elsewhere);
+        _cleanup_free_ char *expected = text_format("vms/web is a link to %s\n", elsewhere);
+        int status;
+
+        fixture_make_vm(fixture, "web");
+        assert_int_equal(rename(link, elsewhere), 0);
+        assert_int_equal(symlink(elsewhere, link), 0);
+        output = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "web"));
+        assert_int_equal(status, 1);
+        assert_non_null(strstr(output, expected));
+        assert_int_equal(access(configuration, F_OK), 0);
+        assert_int_equal(count_vms(fixture), 1);
+}
+
 /* ---- Images, by the real qemu-img ---- */
 
 static void qemu_img(const char *const *argv) {
@@ -452,4 +515,4 @@ static void test_bad_images(void **state) {
 
 HARNESS_MAIN(TEST(test_options), TEST(test_refused), TEST(test_exists), TEST(test_race), TEST(test_leftovers),
              TEST(test_leftovers_mounted),
-             TEST(test_rm_running), TEST(test_overlay), TEST(test_bad_images))
+             TEST(test_rm_running), TEST(test_rm_mounted), TEST(test_rm_link), TEST(test_overlay), TEST(test_bad_images))
