@@ -5,6 +5,7 @@
  * it.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -147,13 +148,12 @@ static int run_command(const struct command *command, struct session *session, c
         return STATUS_MISUSED;
 }
 
-int main(int argc, char **argv) {
+/* The exit status. */
+static int run(char **argv) {
         _cleanup_(session_deinit) struct session session = { .error = ERROR_INIT };
         const struct command *command, *group[ARRAY_SIZE(commands)];
         size_t n_group;
-        int status;
 
-        argv += argc > 0;
         if (text_equal(*argv, "--system")) {
                 session.system = true;
                 argv++;
@@ -176,13 +176,19 @@ int main(int argc, char **argv) {
                 return STATUS_OK;
         }
         command = find_command(&argv);
-        if (!command)
-                return unknown_command(argv);
-        status = run_command(command, &session, argv);
+        return command ? run_command(command, &session, argv) : unknown_command(argv);
+}
+
+int main(int argc, char **argv) {
+        int status = run(argv + (argc > 0));
+        /* What a flush before this one could not write is gone, and only the stream's mark tells. */
+        bool lost = ferror(stdout);
+
+        errno = 0;
         /* What was printed is the result: a full disk or a closed pipe must not look like success. */
-        if (fflush(stdout) != 0 && status == STATUS_OK) {
-                fprintf(stderr, "berth: cannot write to standard output: %s\n", strerror(errno));
-                return STATUS_FAILED;
-        }
-        return status;
+        if ((fflush(stdout) == 0 && !lost) || status != STATUS_OK)
+                return status;
+        fprintf(stderr, "berth: cannot write to standard output%s%s\n", errno ? ": " : "",
+                errno ? strerror(errno) : "");
+        return STATUS_FAILED;
 }

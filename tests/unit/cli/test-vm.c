@@ -1,6 +1,7 @@
 /* berth vm, against a vmhost that is played by hand over real sockets. */
 #include "harness.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -741,9 +742,43 @@ static void test_logs(void **state) {
         assert_non_null(strstr(output, "unknown option -x"));
 }
 
+/* What was asked for is what is printed: where it cannot be, the command has failed. */
+static void test_full_disk(void **state) {
+        static const char *const cases[][4] = {
+                { "--help" },
+                { "--version" },
+                { "vm", "--help" },
+                { "vm", "ls", "--help" },
+                { "vm", "ls", "--json" },
+                { "vm", "ls" }, /* flushes before its end */
+        };
+        struct fixture *fixture = *state;
+
+        fixture_make_vm(fixture, "web");
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_fd_ int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+                int status;
+                pid_t pid;
+
+                assert_true(full >= 0);
+                pid = fork();
+                if (pid == 0) {
+                        const char *argv[8] = { BERTH };
+
+                        memcpy(argv + 1, cases[i], sizeof(cases[i]));
+                        dup2(full, STDOUT_FILENO);
+                        execv(BERTH, (char **)argv);
+                        _exit(99);
+                }
+                assert_int_equal(waitpid(pid, &status, 0), pid);
+                assert_int_equal(WEXITSTATUS(status), 1);
+        }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 HARNESS_MAIN(TEST(test_ls), TEST(test_ls_all_silent), TEST(test_zombie), TEST(test_ls_table), TEST(test_stop),
              TEST(test_stop_default), TEST(test_silent), TEST(test_wait), TEST(test_cont), TEST(test_show),
              TEST(test_unknown), TEST(test_start_fails), TEST(test_start), TEST(test_start_running),
-             TEST(test_start_address), TEST(test_events), TEST(test_ssh), TEST(test_logs))
+             TEST(test_start_address), TEST(test_events), TEST(test_ssh), TEST(test_logs),
+             TEST(test_full_disk))
