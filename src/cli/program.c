@@ -30,6 +30,8 @@ static void become(const struct program *program, const char *const *argv) {
         if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(program->output, STDOUT_FILENO) < 0 ||
             dup2(program->complaints, STDERR_FILENO) < 0)
                 _exit(127);
+        /* What our caller left inheritable, a lock perhaps, is none of a program's that may outlive us. */
+        close_range(3, ~0U, 0);
         execv(argv[0], (char **)argv);
         dprintf(STDERR_FILENO, "%s\n", strerror(errno));
         _exit(127);

@@ -141,7 +141,7 @@ static int on_look(struct source *source, void *data) {
         return 0;
 }
 
-/* What is inherited by accident must not be inherited further, and 0 to 2 must not become sockets. */
+/* What is inherited by accident must not be held for a VM's life, and 0 to 2 must not become sockets. */
 static int settle_fds(void) {
         int fd;
 
@@ -151,8 +151,7 @@ static int settle_fds(void) {
                         return -errno;
         } while (fd <= 2 && fcntl(fd, F_SETFD, 0) == 0);
         fd_close(fd);
-        return close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0 && errno != ENOSYS && errno != EINVAL ? -errno
-                                                                                                  : 0;
+        return close_range(3, ~0U, 0) < 0 && errno != ENOSYS ? -errno : 0;
 }
 
 /* The VM's directory, absolute, for the working directory is left. */

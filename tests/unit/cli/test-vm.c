@@ -453,6 +453,20 @@ static void test_start_fails(void **state) {
         }
 }
 
+/* What the caller of berth holds, a lock perhaps, does not become vmhost's. */
+static void test_start_inherits_nothing(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *output = NULL;
+        int status;
+
+        fixture_make_vm(fixture, "web");
+        write_vmhost(fixture, "[ -e /proc/$$/fd/77 ] && echo 'vmhost: inherited' >&2; exit 1");
+        assert_int_equal(dup2(STDERR_FILENO, 77), 77);
+        output = fixture_run(fixture, &status, ARGUMENTS("vm", "start", "web"));
+        fd_close(77);
+        assert_non_null(strstr(output, "its vmhost ended without a word\n"));
+}
+
 static int listen_tcp(uint16_t *ret_port) {
         struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -779,6 +793,6 @@ static void test_full_disk(void **state) {
 
 HARNESS_MAIN(TEST(test_ls), TEST(test_ls_all_silent), TEST(test_zombie), TEST(test_ls_table), TEST(test_stop),
              TEST(test_stop_default), TEST(test_silent), TEST(test_wait), TEST(test_cont), TEST(test_show),
-             TEST(test_unknown), TEST(test_start_fails), TEST(test_start), TEST(test_start_running),
-             TEST(test_start_address), TEST(test_events), TEST(test_ssh), TEST(test_logs),
-             TEST(test_full_disk))
+             TEST(test_unknown), TEST(test_start_fails), TEST(test_start_inherits_nothing), TEST(test_start),
+             TEST(test_start_running), TEST(test_start_address), TEST(test_events), TEST(test_ssh),
+             TEST(test_logs), TEST(test_full_disk))

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -216,6 +217,26 @@ static void test_detached(void **state) {
         char *text = read_file(&vm, "state.json");
         assert_non_null(strstr(text, "\"wanted\": \"stopped\""));
         free(text);
+        teardown(&vm);
+}
+
+/* A lock of whoever started it is not held for the VM's life. */
+static void test_inherits_nothing(void **state) {
+        struct vm vm;
+
+        setup(&vm);
+        char *path = text_format("%s/lock", vm.root);
+        int fd = open(path, O_RDWR | O_CREAT, 0600); /* without CLOEXEC */
+        assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+        assert_int_equal(start_fake(&vm, "prompt"), 0);
+        close(fd);
+        fd = open(path, O_RDWR | O_CLOEXEC);
+        assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+        close(fd);
+        free(path);
+        pid_t pid = pid_of(&vm);
+        free(ask(&vm, "{\"method\":\"stop\"}"));
+        end_by(pid, 0);
         teardown(&vm);
 }
 
@@ -574,8 +595,9 @@ static void test_qemu_without_a_record(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_usage), cmocka_unit_test(test_detached),
-             cmocka_unit_test(test_what_is_stale), cmocka_unit_test(test_what_is_removed),
-             cmocka_unit_test(test_stopped_starter), cmocka_unit_test(test_start_that_fails),
+             cmocka_unit_test(test_inherits_nothing), cmocka_unit_test(test_what_is_stale),
+             cmocka_unit_test(test_what_is_removed), cmocka_unit_test(test_stopped_starter),
+             cmocka_unit_test(test_start_that_fails),
              cmocka_unit_test(test_qemu_that_fails), cmocka_unit_test(test_qemu_stopped),
              cmocka_unit_test(test_qemu_talkative), cmocka_unit_test(test_qemu_killed),
              cmocka_unit_test(test_qemu_adopted), cmocka_unit_test(test_qemu_without_a_record))
