@@ -25,6 +25,7 @@ static int read_order(struct session *session, const struct arguments *arguments
 
         *ret = (struct vm_start_order){
                 .goal = default_goal(vm),
+                .or_started = !goal,
                 .shown = isatty(STDOUT_FILENO) && !arguments_has(arguments, "json"),
         };
         if (goal && vm_goal_parse(goal, &ret->goal) < 0)
@@ -51,7 +52,7 @@ static int start(struct session *session, const struct arguments *arguments, con
                 fprintf(stderr, "berth: %s is running already\n", vm->name);
         } else if (order->shown) {
                 fprintf(stderr, "%s is up. `berth vm %s %s` is the way in.\n", vm->name,
-                        order->goal == VM_GOAL_SSH ? "ssh" : "console", vm->name);
+                        json_object_get(steps, "ssh") ? "ssh" : "console", vm->name);
         }
         return STATUS_OK;
 }
@@ -100,8 +101,8 @@ const struct command command_vm_start = {
         .max_operands = 1,
         .summary = "Start a VM",
         .help = "Starts a VM under a vmhost(8) of its own, or gives one to a VM whose vmhost was killed.\n"
-                "On a terminal it tells of each step and, where a key of yours lets you in, waits until\n"
-                "ssh answers; otherwise it is quiet and returns when QEMU runs.",
+                "On a terminal it tells of each step and, where a key of yours lets you in through a port\n"
+                "for ssh, waits until ssh answers; otherwise it is quiet and returns when QEMU runs.",
         .options = start_options,
         .n_options = ARRAY_SIZE(start_options),
         .failure = STATUS_FAILED,

@@ -31,6 +31,7 @@ struct start {
         struct session *session;
         const struct vm *vm;
         enum vm_goal goal;
+        bool or_started;
         struct vm_progress progress;
         struct program
                 program; /* vmhost until it has detached itself; pidfd -1 when it has, or was not needed */
@@ -159,6 +160,10 @@ static int look_through_forward(struct start *start) {
                 if (vm_channel_ask(start->vm->directory, request, VM_REQUEST_TIMEOUT_MS, &info) == 1 &&
                     view_string(info, "state")[0]) {
                         start->port = (uint16_t)view_integer(info, "ssh_port");
+                        if (start->port == 0 && start->or_started) {
+                                start->goal = VM_GOAL_STARTED;
+                                return 0;
+                        }
                         if (start->port == 0)
                                 return error_set(
                                         &start->session->error, -ENOTSUP,
@@ -262,6 +267,7 @@ int vm_start(struct session *session, const struct vm *vm, const struct vm_start
                 .session = session,
                 .vm = vm,
                 .goal = order->goal,
+                .or_started = order->or_started,
                 .program = PROGRAM_INIT,
                 .probe = VM_PROBE_INIT,
         };

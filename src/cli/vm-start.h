@@ -16,6 +16,7 @@ enum vm_goal {
 
 struct vm_start_order {
         enum vm_goal goal;
+        bool or_started; /* where the goal cannot be seen, QEMU's start is enough */
         unsigned timeout_s; /* to reach it */
         bool shown; /* tell of each step on standard error */
 };

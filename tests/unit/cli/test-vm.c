@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -622,6 +623,36 @@ static void test_start_address(void **state) {
         fd_close(server);
 }
 
+/* On a terminal, with a key, ssh is waited for; a VM that has no port for it is up when QEMU runs. */
+static void test_start_without_port(void **state) {
+        struct fixture *fixture = *state;
+        int listener, events, master, slave, status;
+        pid_t pid;
+
+        fixture_make_vm(fixture, "web");
+        fixture_write(fixture, "web", "identities", "/nowhere/key\n");
+        listener = fixture_listen(fixture, "web");
+        assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+                dup2(slave, STDOUT_FILENO);
+                dup2(slave, STDERR_FILENO);
+                execl(BERTH, BERTH, "vm", "start", "web", (char *)NULL);
+                _exit(99);
+        }
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), RUNNING);
+        events = fixture_accept(listener, "{\"method\":\"events\"}");
+        fixture_reply(events, "{\"event\":\"phase\",\"phase\":\"booting\"}");
+        fixture_reply_last(fixture_accept(listener, INFO), "{\"ok\":true,\"state\":\"running\"}");
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(WEXITSTATUS(status), 0);
+        fd_close(events);
+        fd_close(listener);
+        fd_close(master);
+        fd_close(slave);
+}
+
 static void test_events(void **state) {
         struct fixture *fixture = *state;
         _cleanup_free_ char *output = NULL, *none = NULL;
@@ -794,5 +825,5 @@ static void test_full_disk(void **state) {
 HARNESS_MAIN(TEST(test_ls), TEST(test_ls_all_silent), TEST(test_zombie), TEST(test_ls_table), TEST(test_stop),
              TEST(test_stop_default), TEST(test_silent), TEST(test_wait), TEST(test_cont), TEST(test_show),
              TEST(test_unknown), TEST(test_start_fails), TEST(test_start_inherits_nothing), TEST(test_start),
-             TEST(test_start_running), TEST(test_start_address), TEST(test_events), TEST(test_ssh),
-             TEST(test_logs), TEST(test_full_disk))
+             TEST(test_start_running), TEST(test_start_address), TEST(test_start_without_port),
+             TEST(test_events), TEST(test_ssh), TEST(test_logs), TEST(test_full_disk))
