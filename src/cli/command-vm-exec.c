@@ -42,10 +42,9 @@ static int exec_by_ssh(struct session *session, const struct vm *vm, const struc
 
         if (!quoted)
                 return error_set(&session->error, -ENOMEM, "out of memory");
-        r = execute_find("ssh", &program, &session->error);
-        if (r != STATUS_OK)
-                return execute_complain(r, &session->error);
-        r = vm_ssh_wait(session, vm, timeout_s, &port);
+        r = vm_ssh_find(&program, &session->error);
+        if (r == 0)
+                r = vm_ssh_wait(session, vm, timeout_s, &port);
         if (r == 0)
                 r = vm_ssh_command(vm, port, arguments_value(arguments, "user"), &words, &session->error);
         if (r < 0)
@@ -57,7 +56,8 @@ static int exec_by_ssh(struct session *session, const struct vm *vm, const struc
                 r = words_insert(&words, 1, &(const char *){ "-t" }, 1);
         if (r < 0)
                 return error_set(&session->error, r, "out of memory");
-        return execute_complain(execute(program, words.words, &session->error), &session->error);
+        execute(program, words.words, &session->error);
+        return session->error.code;
 }
 
 static int exec_by_agent(struct session *session, const struct vm *vm, const struct arguments *arguments,

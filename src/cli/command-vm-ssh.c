@@ -21,10 +21,9 @@ static int run_vm_ssh(struct session *session, const struct arguments *arguments
         if (r < 0)
                 return r;
         /* Before a VM is waited for. */
-        r = execute_find("ssh", &program, &session->error);
-        if (r != STATUS_OK)
-                return execute_complain(r, &session->error);
-        r = vm_ssh_wait(session, &vm, (unsigned)timeout, &port);
+        r = vm_ssh_find(&program, &session->error);
+        if (r == 0)
+                r = vm_ssh_wait(session, &vm, (unsigned)timeout, &port);
         if (r == 0)
                 r = vm_ssh_command(&vm, port, arguments_value(arguments, "user"), &words, &session->error);
         if (r == 0 && words_insert(&words, words.n_words, (const char *const *)arguments->command,
@@ -32,7 +31,8 @@ static int run_vm_ssh(struct session *session, const struct arguments *arguments
                 r = error_set(&session->error, -ENOMEM, "out of memory");
         if (r < 0)
                 return r;
-        return execute_complain(execute(program, words.words, &session->error), &session->error);
+        execute(program, words.words, &session->error);
+        return session->error.code;
 }
 
 static const struct option_spec options[] = {

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/process.h"
 #include "base/text.h"
 #include "cli/view.h"
 #include "cli/vm-clock.h"
@@ -51,6 +52,15 @@ static int ask_port(struct session *session, const struct vm *vm, uint16_t *ret)
                                  vm->name, vm->directory);
         *ret = (uint16_t)port;
         return 0;
+}
+
+int vm_ssh_find(char **ret, struct error *error) {
+        *ret = process_find_program("ssh", NULL);
+        return *ret ? 0
+                    : error_set(error, -ENOENT,
+                                "ssh is not installed: there is no such program in PATH\n"
+                                "it is in the package openssh-client or openssh; `berth vm exec --agent` needs "
+                                "none");
 }
 
 int vm_ssh_wait(struct session *session, const struct vm *vm, unsigned timeout_s, uint16_t *ret_port) {

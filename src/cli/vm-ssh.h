@@ -10,6 +10,9 @@
 /* How long a VM that boots is waited for. */
 #define VM_SSH_TIMEOUT_S 120
 
+/* The program ssh: a new string. 0 or -ENOENT, with a text that says what to install. */
+int vm_ssh_find(char **ret, struct error *error);
+
 /*
  * Waits until an ssh server answers through the VM's port, at most `timeout_s`; a VM that ends meanwhile ends
  * the wait. 0 and the port, or -errno with a text.

@@ -758,6 +758,26 @@ static void test_ssh(void **state) {
         fd_close(server);
 }
 
+/* 127 would be the command's own. */
+static void test_no_ssh(void **state) {
+        static const char *const commands[] = { "ssh", "exec" };
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *before = strdup(getenv("PATH"));
+
+        fixture_make_vm(fixture, "web");
+        for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+                _cleanup_free_ char *output = NULL;
+                int status;
+
+                setenv("PATH", fixture->config, 1);
+                output = fixture_run(fixture, &status, ARGUMENTS("vm", commands[i], "web", "true"));
+                setenv("PATH", before, 1);
+                assert_int_equal(status, 125);
+                assert_non_null(strstr(output, "ssh is not installed"));
+                assert_non_null(strstr(output, "\nberth: it is in the package openssh-client"));
+        }
+}
+
 static void test_logs(void **state) {
         struct fixture *fixture = *state;
         _cleanup_free_ char *output = NULL;
@@ -826,4 +846,4 @@ HARNESS_MAIN(TEST(test_ls), TEST(test_ls_all_silent), TEST(test_zombie), TEST(te
              TEST(test_stop_default), TEST(test_silent), TEST(test_wait), TEST(test_cont), TEST(test_show),
              TEST(test_unknown), TEST(test_start_fails), TEST(test_start_inherits_nothing), TEST(test_start),
              TEST(test_start_running), TEST(test_start_address), TEST(test_start_without_port),
-             TEST(test_events), TEST(test_ssh), TEST(test_logs), TEST(test_full_disk))
+             TEST(test_events), TEST(test_ssh), TEST(test_no_ssh), TEST(test_logs), TEST(test_full_disk))
