@@ -83,7 +83,7 @@ static int run_to_end(struct session *session, const struct vm *vm, int signals,
                 /* A guest that was through before it was looked at is no failure of the start. */
                 if (!json_is_object(*ret_end) || vm_view_status(*ret_end) != 0)
                         return r;
-                number = print_console(vm, -1, &session->error);
+                number = print_console(vm, signals, &session->error);
                 return number > 0 ? 128 + number : number;
         }
         number = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? attach_console(vm, &session->error)

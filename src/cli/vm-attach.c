@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/memory.h"
+#include "cli/output.h"
 #include "cli/terminal.h"
 #include "cli/vm-channel.h"
 #include "cli/vm-state.h"
@@ -32,11 +33,15 @@ struct attachment {
         bool told; /* that the vmhost is gone */
         char typed[CHUNK]; /* what the console did not take yet */
         size_t n_typed;
+        int output; /* of output_open */
+        char printed[OUTPUT_BLOCK]; /* what our own output did not take yet */
+        size_t n_printed;
 };
 
 static void attachment_deinit(struct attachment *a) {
         terminal_leave(&a->terminal);
         fd_close(a->console);
+        fd_close(a->output);
         if (a->signals >= 0) {
                 fd_close(a->signals);
                 sigprocmask(SIG_SETMASK, &a->mask_before, NULL);
@@ -59,27 +64,6 @@ static int take_signals(struct attachment *a, struct error *error) {
 
                 sigprocmask(SIG_SETMASK, &a->mask_before, NULL);
                 return r;
-        }
-        return 0;
-}
-
-static int write_all(int fd, const char *data, size_t size) {
-        while (size > 0) {
-                ssize_t n = write(fd, data, size);
-
-                if (n < 0 && errno == EAGAIN) {
-                        /* Somebody else made our output non-blocking. */
-                        if (poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, -1) < 0 &&
-                            errno != EINTR)
-                                return -errno;
-                        continue;
-                }
-                if (n < 0 && errno != EINTR)
-                        return -errno;
-                if (n > 0) {
-                        data += n;
-                        size -= (size_t)n;
-                }
         }
         return 0;
 }
@@ -107,17 +91,26 @@ static int find_console(struct attachment *a) {
         return 1;
 }
 
-/* What the VM printed. 0 or -errno of our own output. */
-static int take_output(struct attachment *a) {
-        char data[CHUNK];
-        ssize_t n = recv(a->console, data, sizeof(data), MSG_DONTWAIT);
+/* What the VM printed, when nothing from before is left. */
+static void take_output(struct attachment *a) {
+        ssize_t n = recv(a->console, a->printed, sizeof(a->printed), MSG_DONTWAIT);
 
-        if (n > 0)
-                return write_all(STDOUT_FILENO, data, (size_t)n);
-        if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        if (n > 0) {
+                a->n_printed = (size_t)n;
+        } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
                 a->console = fd_close(a->console);
                 a->n_typed = 0;
         }
+}
+
+/* Writes of it what our own output takes. 0 or -errno. */
+static int flush_printed(struct attachment *a) {
+        ssize_t n = write(a->output, a->printed, a->n_printed);
+
+        if (n < 0)
+                return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+        a->n_printed -= (size_t)n;
+        memmove(a->printed, a->printed + n, a->n_printed);
         return 0;
 }
 
@@ -168,19 +161,21 @@ static int take_signal(struct attachment *a, struct error *error) {
 static int attach(struct attachment *a, int *ret_signal, struct error *error) {
         for (;;) {
                 bool listen = !a->input_ended && a->n_typed == 0;
-                struct pollfd pollfds[3] = {
+                struct pollfd pollfds[] = {
                         { .fd = a->signals, .events = POLLIN },
                         { .fd = listen ? STDIN_FILENO : -1, .events = POLLIN },
                         { .fd = -1, .events = (short)(POLLIN | (a->n_typed > 0 ? POLLOUT : 0)) },
+                        { .fd = a->n_printed > 0 ? a->output : -1, .events = POLLOUT },
                 };
                 int r = 0;
 
-                if (a->console < 0)
+                /* The console waits while our own output does. */
+                if (a->console < 0 && a->n_printed == 0)
                         r = find_console(a);
                 if (r == -EPIPE)
                         return VM_ATTACH_ENDED;
-                pollfds[2].fd = a->console;
-                if (poll(pollfds, 3, a->console < 0 ? RETRY_MS : -1) < 0 && errno != EINTR)
+                pollfds[2].fd = a->n_printed == 0 ? a->console : -1;
+                if (poll(pollfds, ARRAY_SIZE(pollfds), a->console < 0 ? RETRY_MS : -1) < 0 && errno != EINTR)
                         return error_errno(error, -errno, "cannot wait for the console");
 
                 if (pollfds[0].revents) {
@@ -194,8 +189,10 @@ static int attach(struct attachment *a, int *ret_signal, struct error *error) {
                 }
                 if (pollfds[2].revents & POLLOUT)
                         flush_typed(a);
-                if (pollfds[2].revents & ~POLLOUT) {
-                        r = take_output(a);
+                if (pollfds[2].revents & ~POLLOUT)
+                        take_output(a);
+                if (pollfds[3].revents) {
+                        r = flush_printed(a);
                         if (r < 0)
                                 return error_errno(error, r, "cannot write the console's output");
                 }
@@ -210,6 +207,7 @@ int vm_attach(const struct vm *vm, int *ret_signal, struct error *error) {
                 .terminal = TERMINAL_INIT,
                 .console = -1,
                 .signals = -1,
+                .output = -1,
                 .interactive = isatty(STDIN_FILENO),
         };
         int r;
@@ -222,6 +220,8 @@ int vm_attach(const struct vm *vm, int *ret_signal, struct error *error) {
                 if (r < 0)
                         return r;
         }
-        fflush(stdout);
+        a.output = output_open();
+        if (a.output < 0)
+                return error_errno(error, a.output, "cannot write the console's output");
         return attach(&a, ret_signal, error);
 }

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/memory.h"
+#include "cli/output.h"
 #include "cli/vm-channel.h"
 #include "cli/vm-state.h"
 
@@ -66,10 +66,13 @@ void vm_log_close(struct vm_log *log) {
         log->watch = fd_close(log->watch);
 }
 
-/* Prints from *offset to `end`, or to the file's end, and moves *offset. 0 or -errno. */
-static int print_range(int fd, int64_t *offset, int64_t end, struct error *error) {
+/* Prints from *offset to `end`, or to the file's end, and moves *offset. 0, 1 where it was stopped, or -errno. */
+static int print_range(const struct vm_log *log, int fd, int64_t *offset, int64_t end, struct error *error) {
+        _cleanup_fd_ int output = output_open();
         char block[BLOCK];
 
+        if (output < 0)
+                return error_errno(error, output, "cannot print the console's log");
         while (*offset < end) {
                 size_t wanted = end - *offset < BLOCK ? (size_t)(end - *offset) : BLOCK;
                 ssize_t n = pread(fd, block, wanted, *offset);
@@ -80,12 +83,11 @@ static int print_range(int fd, int64_t *offset, int64_t end, struct error *error
                         return error_errno(error, -errno, "cannot read the console's log");
                 if (n == 0)
                         break;
-                if (fwrite(block, 1, (size_t)n, stdout) != (size_t)n)
-                        return error_errno(error, -errno, "cannot print the console's log");
+                int r = output_write(output, block, (size_t)n, log->stop);
+                if (r != 0)
+                        return r < 0 ? error_errno(error, r, "cannot print the console's log") : r;
                 *offset += n;
         }
-        if (fflush(stdout) != 0)
-                return error_errno(error, -errno, "cannot print the console's log");
         return 0;
 }
 
@@ -120,13 +122,13 @@ int vm_log_print(struct vm_log *log, uint64_t lines, bool older, struct error *e
         int r = 0;
 
         if (old >= 0 && lines == UINT64_MAX && fstat(old, &st) == 0)
-                r = print_range(old, &(int64_t){ 0 }, st.st_size, error);
-        if (r < 0 || log->fd < 0)
+                r = print_range(log, old, &(int64_t){ 0 }, st.st_size, error);
+        if (r != 0 || log->fd < 0)
                 return r;
         if (fstat(log->fd, &st) < 0)
                 return error_errno(error, -errno, "cannot read the console's log");
         log->offset = lines == UINT64_MAX ? 0 : find_lines(log->fd, st.st_size, lines);
-        return print_range(log->fd, &log->offset, st.st_size, error);
+        return print_range(log, log->fd, &log->offset, st.st_size, error);
 }
 
 /*
@@ -144,7 +146,7 @@ static int follow_rotation(struct vm_log *log, struct error *error) {
                 return 0;
         log->old_inode = st.st_ino;
         if (log->offset < st.st_size)
-                r = print_range(old, &log->offset, st.st_size, error);
+                r = print_range(log, old, &log->offset, st.st_size, error);
         log->offset = log->offset > st.st_size ? log->offset - st.st_size : 0;
         return r;
 }
@@ -158,7 +160,7 @@ int vm_log_drain(struct vm_log *log, struct error *error) {
                 if (log->fd >= 0) {
                         r = follow_rotation(log, error);
                         if (r == 0 && fstat(log->fd, &st) == 0)
-                                r = print_range(log->fd, &log->offset, st.st_size, error);
+                                r = print_range(log, log->fd, &log->offset, st.st_size, error);
                 }
                 /* A new run has a new file; the old one is read to its end first. */
                 open_current(log);
@@ -177,6 +179,7 @@ int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
         _cleanup_(vm_channel_freep) struct vm_channel *end = NULL;
         json_auto_t *request = json_pack("{s:s}", "method", "wait");
 
+        log->stop = stop_fd;
         for (;;) {
                 struct pollfd pollfds[] = {
                         { .fd = log->watch, .events = POLLIN },
@@ -191,7 +194,7 @@ int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
                         end = NULL;
                 over = !end && vm_presence(log->vm->directory) == VM_PRESENCE_NONE;
                 r = vm_log_drain(log, error);
-                if (r < 0 || over)
+                if (r != 0 || over)
                         return r;
                 pollfds[2].fd = end ? vm_channel_fd(end) : -1;
                 if (poll(pollfds, ARRAY_SIZE(pollfds), end ? -1 : LOOK_MS) < 0 && errno != EINTR)

@@ -18,9 +18,10 @@ struct vm_log {
         ino_t inode, old_inode; /* of console.log.1: 0 where there is none */
         int64_t offset; /* what was printed */
         int watch; /* inotify, of the directory */
+        int stop; /* borrowed: no more is printed when it becomes readable; -1 for none */
 };
 
-#define VM_LOG_INIT ((struct vm_log){ .fd = -1, .watch = -1 })
+#define VM_LOG_INIT ((struct vm_log){ .fd = -1, .watch = -1, .stop = -1 })
 
 /* 0 or -errno; there need not be a file yet. */
 int vm_log_open(struct vm_log *ret, const struct vm *vm, struct error *error);
@@ -29,7 +30,7 @@ void vm_log_close(struct vm_log *log);
 /* Prints the last lines of the file, or all of it (lines UINT64_MAX), and with `older` console.log.1 before
  * it. 0 or -errno. */
 int vm_log_print(struct vm_log *log, uint64_t lines, bool older, struct error *error);
-/* Prints what has come since. 0 or -errno. */
+/* Prints what has come since. 0, 1 where it was stopped, or -errno. */
 int vm_log_drain(struct vm_log *log, struct error *error);
 /* Goes on printing until the VM has ended for good: 0; 1 when stop_fd (-1: none) becomes readable; or -errno,
  * -EPIPE (or SIGPIPE) as soon as nobody reads standard output any more. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <pty.h>
 #include <sched.h>
@@ -243,6 +244,49 @@ static void test_pipe(void **state) {
         fd_close(output[0]);
 }
 
+static int queued(int fd, unsigned long request) {
+        int n = 0;
+
+        assert_int_equal(ioctl(fd, request, &n), 0);
+        return n;
+}
+
+/* Nobody reads what is printed, of a pipe or a terminal: it can be ended all the same. */
+static void test_unread(void **state) {
+        struct world *world = *state;
+        char block[4096];
+        int output[2];
+
+        memset(block, 'x', sizeof(block));
+        assert_int_equal(pipe2(output, O_CLOEXEC), 0);
+        assert_int_equal(fcntl(output[1], F_SETPIPE_SZ, sizeof(block)), sizeof(block));
+        for (int terminal = 0; terminal < 2; terminal++) {
+                world->pid = fork();
+                assert_true(world->pid >= 0);
+                if (world->pid == 0) {
+                        dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
+                        dup2(terminal ? world->slave : output[1], STDOUT_FILENO);
+                        execl(BERTH, BERTH, "vm", "console", "web", (char *)NULL);
+                        _exit(99);
+                }
+                fixture_wait_readable(world->console);
+                world->viewer = accept4(world->console, NULL, NULL, SOCK_CLOEXEC);
+                /* A terminal that Ctrl-S has stopped takes nothing; the pipe takes the first. */
+                if (terminal)
+                        assert_int_equal(tcflow(world->slave, TCOOFF), 0);
+                for (int i = terminal; i < 2; i++)
+                        assert_int_equal(write(world->viewer, block, sizeof(block)), sizeof(block));
+                while (queued(world->viewer, SIOCOUTQ) > 0 ||
+                       (!terminal && queued(output[0], FIONREAD) < (int)sizeof(block)))
+                        sched_yield();
+                assert_int_equal(kill(world->pid, SIGTERM), 0);
+                assert_int_equal(finish(world), 128 + SIGTERM);
+                world->viewer = fd_close(world->viewer);
+        }
+        fd_close(output[0]);
+        fd_close(output[1]);
+}
+
 static void test_not_running(void **state) {
         struct world *world = *state;
         _cleanup_free_ char *control = fixture_path(world->fixture, "web", "vmhost.sock"), *output = NULL;
@@ -257,4 +301,4 @@ static void test_not_running(void **state) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 HARNESS_MAIN(TEST(test_both_ways), TEST(test_signals), TEST(test_reconnect), TEST(test_end), TEST(test_pipe),
-             TEST(test_not_running))
+             TEST(test_unread),             TEST(test_not_running))

@@ -3,10 +3,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -159,6 +161,29 @@ static void test_signals(void **state) {
         }
 }
 
+/* Nor does it wait for a reader who has stopped reading. */
+static void test_unread(void **state) {
+        struct world *world = *state;
+        size_t size = 1024 * 1024;
+        _cleanup_free_ char *text = calloc(1, size + 1), *output = NULL;
+        int listener, wait, capacity, queued = 0, status;
+
+        memset(text, 'x', size);
+        listener = run(world, &wait);
+        capacity = fcntl(world->fixture->output, F_GETPIPE_SZ);
+        fixture_write(world->fixture, "job", "console.log", text);
+        while (queued < capacity) {
+                sched_yield();
+                assert_int_equal(ioctl(world->fixture->output, FIONREAD, &queued), 0);
+        }
+        assert_int_equal(kill(world->fixture->pid, SIGTERM), 0);
+        expect_stop(world, listener);
+        fd_close(wait);
+        output = fixture_finish(world->fixture, &status);
+        assert_int_equal(status, 128 + SIGTERM);
+        assert_int_equal(count_vms(world), 0);
+}
+
 /* Of a signal that comes while the VM is made, nothing is left behind either. */
 static void test_signal_while_made(void **state) {
         static const struct {
@@ -186,4 +211,4 @@ static void test_signal_while_made(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-HARNESS_MAIN(TEST(test_nobody_reads), TEST(test_signals), TEST(test_signal_while_made))
+HARNESS_MAIN(TEST(test_nobody_reads), TEST(test_signals), TEST(test_unread), TEST(test_signal_while_made))
