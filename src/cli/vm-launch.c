@@ -11,7 +11,9 @@
 #include "cli/vm-state.h"
 #include "config.h"
 
-#define VMHOST_ANOTHER_RUNS 3 /* its exit status where the VM has a vmhost already, see vmhost(8) */
+/* Exit statuses of vmhost(8): the VM has one already; with --adopt, it does not run. */
+#define VMHOST_ANOTHER_RUNS 3
+#define VMHOST_NOTHING_RUNS 4
 
 static char *find_vmhost(void) {
         const char *chosen = getenv("BERTH_VMHOST");
@@ -55,14 +57,19 @@ static char *find_reason(const struct program *program) {
         return strdup(last);
 }
 
-int vm_launch(struct session *session, const struct vm *vm, struct program *ret) {
+/* `option` is one more, or NULL. */
+static int launch(struct session *session, const struct vm *vm, const char *option, struct program *ret) {
         _cleanup_free_ char *vmhost = find_vmhost();
         const char *argv[] = { vmhost, "--name",       vm->name,   "--backend",
-                               "qemu", "--config-dir", vm->config, NULL };
+                               "qemu", "--config-dir", vm->config, option, NULL };
 
         if (!vmhost)
                 return not_installed(&session->error);
         return program_start(ret, argv, &session->error);
+}
+
+int vm_launch(struct session *session, const struct vm *vm, struct program *ret) {
+        return launch(session, vm, NULL, ret);
 }
 
 int vm_launch_finish(struct session *session, const struct vm *vm, struct program *program) {
@@ -76,6 +83,8 @@ int vm_launch_finish(struct session *session, const struct vm *vm, struct progra
         /* It told the reason before its own end; the next command is not to find it there still. */
         if (status != VMHOST_ANOTHER_RUNS)
                 vm_wait_gone(vm, NULL);
+        if (status == VMHOST_NOTHING_RUNS)
+                return error_set(&session->error, -ESRCH, "VM %s does not run", vm->name);
         if (reason && reason[0])
                 return error_set(&session->error, -EIO, "VM %s did not start: %s", vm->name, reason);
         return error_set(&session->error, -EIO,
@@ -90,8 +99,14 @@ int vm_adopt(struct session *session, const struct vm *vm) {
 
         if (vm_presence(vm->directory) != VM_PRESENCE_ORPHAN)
                 return 0;
-        r = vm_launch(session, vm, &program);
-        return r < 0 ? r : vm_launch_finish(session, vm, &program);
+        /* It may end in this moment, and who wants it to end does not want it started again. */
+        r = launch(session, vm, "--adopt", &program);
+        if (r == 0)
+                r = vm_launch_finish(session, vm, &program);
+        if (r != -ESRCH)
+                return r;
+        session->error = ERROR_INIT;
+        return 0;
 }
 
 int vm_configured(const struct vm *vm, json_t **ret, struct error *error) {

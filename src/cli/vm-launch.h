@@ -13,10 +13,11 @@
  * on its standard error. A QEMU that runs without a vmhost is taken over by it. 0 or -errno.
  */
 int vm_launch(struct session *session, const struct vm *vm, struct program *ret);
-/* Waits for that process. 0, or -errno with the reason. */
+/* Waits for that process. 0, or -errno with the reason; -ESRCH where there was nothing to adopt. */
 int vm_launch_finish(struct session *session, const struct vm *vm, struct program *program);
 
-/* Both, where the VM runs without a vmhost; then it has one. Otherwise nothing. 0 or -errno. */
+/* Gives a VM that runs without a vmhost a new one. Where it does not run, or ends meanwhile, nothing is started.
+ * 0 or -errno. */
 int vm_adopt(struct session *session, const struct vm *vm);
 
 /* What vmhost makes of a VM's file: a new reference to an object with all defaults. -EINVAL with "FILE:LINE:

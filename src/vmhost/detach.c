@@ -11,11 +11,13 @@
 
 #include "base/fd.h"
 
-/* The starter's part: until all is told. */
+/* The starter's part: until all is told, which is "STATUS REASON". */
 static __attribute__((noreturn)) void wait_for_word(int fd, pid_t middle, const char *log) {
         char text[1024];
         size_t size = 0;
         ssize_t n;
+        char *reason;
+        int status;
 
         while (size < sizeof(text) - 1) {
                 n = read(fd, text + size, sizeof(text) - 1 - size);
@@ -29,13 +31,14 @@ static __attribute__((noreturn)) void wait_for_word(int fd, pid_t middle, const 
                 size--;
         text[size] = '\0';
         waitpid(middle, NULL, 0);
-        if (strcmp(text, "ready") == 0)
-                _exit(EXIT_SUCCESS);
-        if (text[0])
-                fprintf(stderr, "vmhost: %s\n", text);
-        else
+        if (!text[0]) {
                 fprintf(stderr, "vmhost: ended without a word; see %s\n", log);
-        _exit(EXIT_FAILURE);
+                _exit(EXIT_FAILURE);
+        }
+        status = (int)strtol(text, &reason, 10);
+        if (status != EXIT_SUCCESS)
+                fprintf(stderr, "vmhost:%s\n", reason);
+        _exit(status);
 }
 
 int detach(const char *log, int lock, int *ret_ready_fd, struct error *error) {
@@ -61,7 +64,7 @@ int detach(const char *log, int lock, int *ret_ready_fd, struct error *error) {
         setsid();
         pid_t last = fork();
         if (last < 0) {
-                dprintf(fds[1], "cannot fork: %s\n", strerror(errno));
+                dprintf(fds[1], "%d cannot fork: %s\n", EXIT_FAILURE, strerror(errno));
                 _exit(EXIT_FAILURE);
         }
         if (last > 0)
@@ -73,8 +76,12 @@ int detach(const char *log, int lock, int *ret_ready_fd, struct error *error) {
 }
 
 void detach_tell(int *ready_fd, const char *line) {
+        detach_tell_status(ready_fd, strcmp(line, "ready") == 0 ? EXIT_SUCCESS : EXIT_FAILURE, line);
+}
+
+void detach_tell_status(int *ready_fd, int status, const char *line) {
         if (*ready_fd >= 0)
-                dprintf(*ready_fd, "%s\n", line);
+                dprintf(*ready_fd, "%d %s\n", status, line);
         *ready_fd = fd_close(*ready_fd);
 }
 

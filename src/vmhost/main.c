@@ -39,7 +39,7 @@
 #define LOG_MAX (1024 * 1024) /* bytes of an old log; more is thrown away at the next start */
 #define LOOK_EVERY 1000000U /* microseconds */
 
-enum exit_status { EXIT_USAGE = 2, EXIT_ANOTHER_RUNS = 3 };
+enum exit_status { EXIT_USAGE = 2, EXIT_ANOTHER_RUNS = 3, EXIT_NOTHING_RUNS = 4 };
 
 struct program {
         struct options options;
@@ -55,6 +55,8 @@ struct program {
         struct source *look; /* whether pid file and socket are still there */
         bool look_failed; /* and that has been logged */
         bool failed; /* the VM never came up, or ended badly */
+        bool up; /* it did come up, or was adopted */
+        bool gone; /* there was none to adopt */
 };
 
 static void program_deinit(struct program *program) {
@@ -84,6 +86,7 @@ static void on_event(const json_t *event, void *data) {
 static void on_up(void *data) {
         struct program *program = data;
 
+        program->up = true;
         detach_tell(&program->ready_fd, "ready");
         malloc_trim(0); /* the start needed more than the long wait that follows */
 }
@@ -94,7 +97,10 @@ static void on_finished(void *data) {
         program->failed = supervisor_get_controller(program->supervisor)->phase == PHASE_FAILED;
         /* Whoever is told that the start failed finds nothing half made. */
         claim_withdraw(&program->claim);
-        if (program->failed)
+        program->gone = program->options.adopt && !program->up;
+        if (program->gone)
+                detach_tell_status(&program->ready_fd, EXIT_NOTHING_RUNS, "the VM has just ended");
+        else if (program->failed)
                 detach_tell(&program->ready_fd, supervisor_end_reason(program->supervisor));
         else
                 detach_tell(&program->ready_fd, "the VM was stopped before it was up");
@@ -217,6 +223,7 @@ static int make_supervisor(struct program *program, struct error *error) {
                 .directory = program->directory,
                 .name = program->options.name,
                 .policy = policy_of(configuration),
+                .adopt_only = program->options.adopt,
                 .stop_budget_ms = configuration ? (uint64_t)configuration->stop_timeout_seconds * 1000
                                                 : SUPERVISOR_STOP_MS,
         };
@@ -228,7 +235,7 @@ static int make_supervisor(struct program *program, struct error *error) {
         if (r < 0)
                 return r;
         /* A VM that runs is looked after, however its file was spoilt meanwhile. */
-        if (configured < 0 && !supervisor_has_run(program->supervisor))
+        if (configured < 0 && !program->options.adopt && !supervisor_has_run(program->supervisor))
                 return configured;
         if (configured < 0)
                 log_warning("%s", error_text(error, configured));
@@ -274,6 +281,7 @@ static int start(struct program *program, struct error *error) {
         }
         source_arm(program->look, LOOK_EVERY);
         r = supervisor_begin(program->supervisor, controller, error);
+        program->gone = program->options.adopt && r == -ESRCH;
         if (r >= 0 && program->options.no_wait)
                 detach_tell(&program->ready_fd, "ready");
         return r;
@@ -342,17 +350,23 @@ int main(int argc, char **argv) {
         if (r >= 0)
                 r = start(&program, &error);
         if (r < 0) {
+                int status = program.gone     ? EXIT_NOTHING_RUNS
+                             : r == -EALREADY ? EXIT_ANOTHER_RUNS
+                                              : EXIT_FAILURE;
+
                 /* In front of the starter a plain line, in the log one with its time. */
                 if (!program.options.foreground && program.ready_fd < 0)
                         fprintf(stderr, "vmhost: %s\n", error_text(&error, r));
                 else
                         log_error("%s", error_text(&error, r));
                 claim_withdraw(&program.claim);
-                detach_tell(&program.ready_fd, error_text(&error, r));
-                return r == -EALREADY ? EXIT_ANOTHER_RUNS : EXIT_FAILURE;
+                detach_tell_status(&program.ready_fd, status, error_text(&error, r));
+                return status;
         }
         r = loop_run(program.loop);
         if (r < 0)
                 log_error("%s", strerror(-r));
+        if (program.gone)
+                return EXIT_NOTHING_RUNS;
         return r < 0 || program.failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

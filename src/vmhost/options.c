@@ -16,6 +16,7 @@ static const char usage[] =
         "  --config-dir DIR   $XDG_DATA_HOME/berth, for root /var/lib/berth\n"
         "  --check            print the configuration with all its defaults, or what is wrong with it, and "
         "end\n"
+        "  --adopt            take over the VM that runs without a vmhost; do not start one that does not\n"
         "  --no-wait          return as soon as the control socket is there, not when the VM boots\n"
         "  --foreground       do not detach; log to standard error\n"
         "  --debug            log more\n"
@@ -26,6 +27,7 @@ enum {
         BACKEND,
         CONFIG,
         CHECK,
+        ADOPT,
         NO_WAIT,
         FOREGROUND,
         DEBUG,
@@ -73,6 +75,7 @@ int options_parse(int argc, char **argv, struct options *ret, struct error *erro
                 { "backend", required_argument, NULL, BACKEND },
                 { "config-dir", required_argument, NULL, CONFIG },
                 { "check", no_argument, NULL, CHECK },
+                { "adopt", no_argument, NULL, ADOPT },
                 { "no-wait", no_argument, NULL, NO_WAIT },
                 { "foreground", no_argument, NULL, FOREGROUND },
                 { "debug", no_argument, NULL, DEBUG },
@@ -101,6 +104,9 @@ int options_parse(int argc, char **argv, struct options *ret, struct error *erro
                         break;
                 case CHECK:
                         options.check = true;
+                        break;
+                case ADOPT:
+                        options.adopt = true;
                         break;
                 case NO_WAIT:
                         options.no_wait = true;

@@ -13,6 +13,7 @@ struct options {
         enum fake_behaviour fake_behaviour;
         uint16_t fake_ssh_port;
         const char *config_directory; /* NULL: the default */
+        bool adopt; /* what runs, or nothing */
         bool foreground;
         bool no_wait; /* the starter goes on as soon as the control socket is there */
         bool debug;

@@ -20,6 +20,7 @@ struct supervisor {
         struct state state;
         struct restart restart;
         uint64_t stop_budget_ms;
+        bool adopt_only;
         struct controller *controller;
         struct source *pause; /* before a restart, or before the end is told */
         uint64_t pause_end; /* loop_now; 0 while no restart is waited for */
@@ -197,7 +198,12 @@ static void go_on_after(struct supervisor *supervisor, const struct end *end) {
 static void on_ended(struct end *end, void *data) {
         struct supervisor *supervisor = data;
 
-        if (supervisor->adopting && supervisor->state.wanted_running) {
+        if (supervisor->adopting && supervisor->state.wanted_running && supervisor->adopt_only) {
+                supervisor->adopting = false;
+                record_lost_run(supervisor);
+                emit(supervisor, "end", json_pack("{s:O?}", "end", supervisor->state.last_end));
+                finish(supervisor);
+        } else if (supervisor->adopting && supervisor->state.wanted_running) {
                 /* From the loop, like any restart; but it is the start that was asked for. */
                 supervisor->adopting = false;
                 record_lost_run(supervisor);
@@ -279,6 +285,8 @@ int supervisor_begin(struct supervisor *supervisor, struct controller *consume_c
                 if (error)
                         *error = ERROR_INIT;
         }
+        if (supervisor->adopt_only)
+                return error_set(error, -ESRCH, "the VM does not run");
         state->wanted_running = true;
         state->restarts = 0;
         r = supervisor->controller->ops->start(supervisor->controller, error);
@@ -397,6 +405,7 @@ int supervisor_new(struct supervisor **ret, struct loop *loop, const struct supe
         supervisor->data = data;
         supervisor->restart.policy = settings->policy;
         supervisor->stop_budget_ms = settings->stop_budget_ms;
+        supervisor->adopt_only = settings->adopt_only;
         supervisor->directory = strdup(settings->directory);
         if (supervisor->directory)
                 r = loop_add_timer(loop, &supervisor->pause, on_pause, supervisor);

@@ -17,6 +17,7 @@ struct supervisor;
 struct supervisor_settings {
         const char *directory, *name; /* copied */
         enum restart_policy policy;
+        bool adopt_only; /* a run that is lost is recorded, and none is started */
         uint64_t stop_budget_ms; /* of a stop that vmhost itself begins, told by a signal */
 };
 
@@ -42,7 +43,8 @@ uint16_t supervisor_last_ssh_port(const struct supervisor *supervisor);
 /* Whether there is a run to adopt, for all that the file says. */
 bool supervisor_has_run(const struct supervisor *supervisor);
 
-/* Adopts what runs, or starts. From now on the VM is wanted to run. */
+/* Adopts what runs, or starts. From now on the VM is wanted to run. With adopt_only -ESRCH where nothing
+ * runs. */
 int supervisor_begin(struct supervisor *supervisor, struct controller *consume_controller,
                      struct error *error);
 /* 0: the budget that the settings name. From now on the VM is wanted to be stopped, and that is on the disk

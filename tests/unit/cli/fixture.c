@@ -38,6 +38,7 @@ struct fixture *fixture_free(struct fixture *fixture) {
                 waitpid(fixture->pid, NULL, 0);
         }
         fd_close(fixture->output);
+        unsetenv("BERTH_VMHOST"); /* which tests set */
         harness_remove_directory(fixture->config);
         free(fixture);
         return NULL;

@@ -420,6 +420,22 @@ static void write_vmhost(const struct fixture *fixture, const char *script) {
         setenv("BERTH_VMHOST", path, 1);
 }
 
+/* One whose QEMU dies between the look at it and its adoption was ended by somebody else, and stays so. */
+static void test_stop_orphan_gone(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *output = NULL;
+        int status;
+
+        fixture_make_vm(fixture, "web");
+        write_orphan(fixture, "web");
+        write_vmhost(fixture, "case \"$*\" in *' --adopt'*) status=4 ;; *) status=9 ;; esac\n"
+                              "echo '{\"run\":null}' >\"${0%/*}/vms/web/state.json\"\n"
+                              "echo 'vmhost: the VM has just ended' >&2; exit $status");
+        output = fixture_run(fixture, &status, ARGUMENTS("vm", "stop", "web"));
+        assert_string_equal(output, "web is not running.\n");
+        assert_int_equal(status, 0);
+}
+
 static void test_start_fails(void **state) {
         static const struct {
                 const char *script, *expected;
@@ -843,7 +859,8 @@ static void test_full_disk(void **state) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 HARNESS_MAIN(TEST(test_ls), TEST(test_ls_all_silent), TEST(test_zombie), TEST(test_ls_table), TEST(test_stop),
-             TEST(test_stop_default), TEST(test_silent), TEST(test_wait), TEST(test_cont), TEST(test_show),
-             TEST(test_unknown), TEST(test_start_fails), TEST(test_start_inherits_nothing), TEST(test_start),
-             TEST(test_start_running), TEST(test_start_address), TEST(test_start_without_port),
-             TEST(test_events), TEST(test_ssh), TEST(test_no_ssh), TEST(test_logs), TEST(test_full_disk))
+             TEST(test_stop_default), TEST(test_silent), TEST(test_stop_orphan_gone), TEST(test_wait),
+             TEST(test_cont), TEST(test_show), TEST(test_unknown), TEST(test_start_fails),
+             TEST(test_start_inherits_nothing), TEST(test_start), TEST(test_start_running),
+             TEST(test_start_address), TEST(test_start_without_port), TEST(test_events), TEST(test_ssh),
+             TEST(test_no_ssh), TEST(test_logs), TEST(test_full_disk))

@@ -155,8 +155,12 @@ static void on_finished(void *data) {
 
 static const struct supervisor_listener listener = { on_event, on_up, on_finished };
 
-static int begin_with(struct stage *stage, const char *left_behind, int adopts, int starts) {
-        const struct supervisor_settings settings = { .name = "web", .policy = RESTART_POLICY_NO };
+static int begin_with(struct stage *stage, const char *left_behind, int adopts, int starts, bool adopt_only) {
+        const struct supervisor_settings settings = {
+                .name = "web",
+                .policy = adopt_only ? RESTART_POLICY_ALWAYS : RESTART_POLICY_NO,
+                .adopt_only = adopt_only,
+        };
 
         *stage = (struct stage){ .adopts = adopts, .starts = starts, .directory = harness_make_directory() };
         struct supervisor_settings with = settings;
@@ -172,7 +176,7 @@ static int begin_with(struct stage *stage, const char *left_behind, int adopts, 
 }
 
 static int begin(struct stage *stage, const char *left_behind, int adopts) {
-        return begin_with(stage, left_behind, adopts, 0);
+        return begin_with(stage, left_behind, adopts, 0, false);
 }
 
 static char *state_text(const struct stage *stage) {
@@ -246,9 +250,41 @@ static void test_refused_start(void **state) {
         static const char left[] = "{\"wanted\":\"stopped\",\"restarts\":4}";
         struct stage stage;
 
-        assert_int_equal(begin_with(&stage, left, 0, -EADDRINUSE), -EADDRINUSE);
+        assert_int_equal(begin_with(&stage, left, 0, -EADDRINUSE, false), -EADDRINUSE);
         char *text = state_text(&stage);
         assert_string_equal(text, left);
+        free(text);
+        end(&stage);
+}
+
+/* Who only wants what runs gets no other: an end that was lost is recorded, and that is all. */
+static void test_adopt_only(void **state) {
+        struct stage stage;
+
+        assert_int_equal(begin_with(&stage, LEFT_RUN, 0, 0, true), 0);
+        supervisor_controller_listener()->on_attended(stage.supervisor);
+        assert_int_equal(stage.n_up, 1);
+        end(&stage);
+
+        assert_int_equal(begin_with(&stage, "{}", 0, 0, true), -ESRCH);
+        assert_int_equal(stage.n_started, 0);
+        end(&stage);
+
+        assert_int_equal(begin_with(&stage, LEFT_RUN, -ESRCH, 0, true), -ESRCH);
+        assert_int_equal(stage.n_started, 0);
+        char *text = state_text(&stage);
+        assert_non_null(strstr(text, "\"by\": \"unknown\""));
+        assert_non_null(strstr(text, "\"run\": null"));
+        free(text);
+        end(&stage);
+
+        assert_int_equal(begin_with(&stage, LEFT_RUN, 0, 0, true), 0);
+        struct end dead = { .by = END_BY_CRASH };
+        controller_end(&stage.controller, &dead);
+        assert_int_equal(stage.n_finished, 1);
+        assert_int_equal(stage.n_up, 0);
+        text = state_text(&stage);
+        assert_non_null(strstr(text, "\"by\": \"unknown\""));
         free(text);
         end(&stage);
 }
@@ -267,5 +303,5 @@ static void test_failed_start(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_restarts), cmocka_unit_test(test_always), cmocka_unit_test(test_adoption),
-             cmocka_unit_test(test_lost_run), cmocka_unit_test(test_refused_start),
-             cmocka_unit_test(test_failed_start))
+             cmocka_unit_test(test_lost_run), cmocka_unit_test(test_adopt_only),
+             cmocka_unit_test(test_refused_start), cmocka_unit_test(test_failed_start))

@@ -160,6 +160,16 @@ static void end_by(pid_t pid, int signal) {
         close(pidfd);
 }
 
+/* Until the one that told how it ended has gone as well. */
+static void await_unlocked(const struct vm *vm) {
+        char *path = text_format("%s/vmhost.lock", vm->directory);
+        int fd = file_lock(path, true, NULL);
+
+        assert_true(fd >= 0);
+        close(fd);
+        free(path);
+}
+
 static void test_usage(void **state) {
         struct vm vm;
 
@@ -374,6 +384,10 @@ static int start_qemu(struct vm *vm) {
         return run_program(vm, "--name", "web", "--backend", "qemu", "--config-dir", vm->root, NULL);
 }
 
+static int adopt_qemu(struct vm *vm) {
+        return run_program(vm, "--name", "web", "--backend", "qemu", "--config-dir", vm->root, "--adopt", NULL);
+}
+
 static void need_qemu(void) {
         char *path = process_find_program("qemu-system-x86_64", NULL);
 
@@ -524,7 +538,7 @@ static void test_qemu_adopted(void **state) {
         end_by(pid_of(&vm), SIGKILL);
         assert_int_equal(kill(qemu, 0), 0);
         write_file(&vm, "config.json", "{"); /* a VM that runs is looked after all the same */
-        assert_int_equal(start_qemu(&vm), 0);
+        assert_int_equal(adopt_qemu(&vm), 0);
         assert_int_equal(qemu_of(&vm), qemu);
         assert_told(&vm, "{\"method\":\"status\"}", "{\"ok\":true,\"state\":\"running\"");
 
@@ -543,6 +557,13 @@ static void test_qemu_adopted(void **state) {
         qemu = qemu_of(&vm);
         kill(pid_of(&vm), SIGKILL);
         end_by(qemu, SIGKILL);
+        assert_int_equal(adopt_qemu(&vm), 4);
+        assert_ended(&vm, "unknown", "none");
+        await_unlocked(&vm);
+        assert_int_equal(adopt_qemu(&vm), 4);
+        await_unlocked(&vm);
+        assert_string_equal(vm.output, "vmhost: the VM does not run\n");
+        assert_false(has_file(&vm, "vmhost.sock"));
         assert_int_equal(start_qemu(&vm), 0);
         assert_true(qemu_of(&vm) != qemu);
         assert_ended(&vm, "unknown", "none");
