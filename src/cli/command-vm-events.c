@@ -22,6 +22,7 @@ struct stream {
 struct streams {
         struct stream *streams;
         size_t n, n_open;
+        size_t n_refused;
         bool json;
 };
 
@@ -82,6 +83,11 @@ static int drain(struct streams *streams, struct stream *stream) {
                         return 0;
                 if (r == -EPROTO)
                         continue;
+                if (r == -EREMOTEIO) {
+                        streams->n_refused++;
+                        fflush(stdout);
+                        fprintf(stderr, "berth: %s: %s\n", stream->name, vm_channel_refusal(stream->channel));
+                }
                 if (r < 0) {
                         stream->channel = vm_channel_free(stream->channel);
                         streams->n_open--;
@@ -117,13 +123,12 @@ static int follow(struct streams *streams) {
 
 static int open_stream(struct streams *streams, const char *config, const char *name) {
         _cleanup_free_ char *directory = text_format("%s/vms/%s", config, name);
-        json_auto_t *request = json_pack("{s:s}", "method", "events");
         struct stream *stream = &streams->streams[streams->n];
         int r;
 
-        if (!directory || !request)
+        if (!directory)
                 return -ENOMEM;
-        r = vm_channel_open(&stream->channel, directory, request);
+        r = vm_channel_watch(&stream->channel, directory, "events");
         if (r < 0)
                 return r;
         stream->name = name;
@@ -144,7 +149,9 @@ static int follow_one(struct session *session, struct streams *streams, const ch
         if (r < 0)
                 return vm_request_failed(session, &vm, r);
         r = follow(streams);
-        return r < 0 ? error_errno(&session->error, r, "cannot follow the events") : STATUS_OK;
+        if (r < 0)
+                return error_errno(&session->error, r, "cannot follow the events");
+        return streams->n_refused > 0 ? STATUS_FAILED : STATUS_OK;
 }
 
 /* Of all that run now. */
@@ -166,7 +173,9 @@ static int follow_all(struct session *session, struct streams *streams) {
                 return error_set(&session->error, -ENOENT,
                                  "no VM is running\n`berth vm start NAME` starts one");
         r = follow(streams);
-        return r < 0 ? error_errno(&session->error, r, "cannot follow the events") : STATUS_OK;
+        if (r < 0)
+                return error_errno(&session->error, r, "cannot follow the events");
+        return streams->n_refused > 0 ? STATUS_FAILED : STATUS_OK;
 }
 
 static int run_vm_events(struct session *session, const struct arguments *arguments) {

@@ -15,14 +15,14 @@
 /* 0 when it has ended, *ret_end a new reference or NULL; or -errno. */
 static int wait_for_end(struct session *session, const struct vm *vm, uint64_t deadline, json_t **ret_end) {
         _cleanup_(vm_channel_freep) struct vm_channel *channel = NULL;
-        json_auto_t *request = json_pack("{s:s}", "method", "wait"), *reply = NULL;
+        json_auto_t *reply = NULL;
         int r;
 
         if (vm_presence(vm->directory) == VM_PRESENCE_ORPHAN)
                 return vm_not_running(session, vm);
         if (vm_presence(vm->directory) == VM_PRESENCE_NONE)
                 return 0;
-        r = vm_channel_open(&channel, vm->directory, request);
+        r = vm_channel_watch(&channel, vm->directory, "wait");
         if (r == 0)
                 r = vm_channel_wait(channel, deadline, &reply);
         if (r == -ETIMEDOUT)
@@ -30,7 +30,7 @@ static int wait_for_end(struct session *session, const struct vm *vm, uint64_t d
         if (r == -EPIPE && vm_presence(vm->directory) != VM_PRESENCE_ORPHAN)
                 return 0;
         if (r < 0)
-                return vm_request_failed(session, vm, r);
+                return vm_watch_failed(session, vm, channel, r);
         *ret_end = json_incref(json_object_get(reply, "end"));
         return 0;
 }

@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/memory.h"
+#include "cli/view.h"
 #include "cli/vm-clock.h"
 #include "cli/vm-directory.h"
 
@@ -23,6 +24,8 @@ struct vm_channel {
         char *buffer;
         size_t used, size;
         int end; /* why no more will come, or 0 */
+        bool watches; /* and nothing has come yet: the first line may refuse it */
+        char *refusal;
 };
 
 int vm_connect(const char *directory, const char *socket_name) {
@@ -72,11 +75,21 @@ int vm_channel_open(struct vm_channel **ret, const char *directory, json_t *requ
         return 0;
 }
 
+int vm_channel_watch(struct vm_channel **ret, const char *directory, const char *method) {
+        json_auto_t *request = json_pack("{s:s}", "method", method);
+        int r = request ? vm_channel_open(ret, directory, request) : -ENOMEM;
+
+        if (r == 0)
+                (*ret)->watches = true;
+        return r;
+}
+
 struct vm_channel *vm_channel_free(struct vm_channel *channel) {
         if (!channel)
                 return NULL;
         fd_close(channel->fd);
         free(channel->buffer);
+        free(channel->refusal);
         free(channel);
         return NULL;
 }
@@ -123,7 +136,22 @@ static int fill(struct vm_channel *channel) {
         }
 }
 
-/* Takes the first line out of the buffer; the last may lack its newline. 1, 0 or -EPROTO. */
+const char *vm_channel_refusal(const struct vm_channel *channel) {
+        return channel->refusal ? channel->refusal : "";
+}
+
+/* Whether the first line is no answer but an error. */
+static bool is_refused(struct vm_channel *channel, const json_t *object) {
+        const char *text = view_string(object, "error");
+
+        if (!channel->watches || !json_is_false(json_object_get(object, "ok")) || !text[0])
+                return false;
+        channel->refusal = strdup(text);
+        channel->end = -EREMOTEIO;
+        return true;
+}
+
+/* Takes the first line out of the buffer; the last may lack its newline. 1, 0, -EPROTO or -EREMOTEIO. */
 static int take_line(struct vm_channel *channel, json_t **ret) {
         char *newline = channel->used > 0 ? memchr(channel->buffer, '\n', channel->used) : NULL;
         size_t length = newline ? (size_t)(newline - channel->buffer) : channel->used;
@@ -139,6 +167,11 @@ static int take_line(struct vm_channel *channel, json_t **ret) {
                 json_decref(object);
                 return -EPROTO;
         }
+        if (is_refused(channel, object)) {
+                json_decref(object);
+                return -EREMOTEIO;
+        }
+        channel->watches = false;
         *ret = object;
         return 1;
 }

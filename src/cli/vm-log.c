@@ -14,7 +14,9 @@
 #include "base/memory.h"
 #include "cli/output.h"
 #include "cli/vm-channel.h"
+#include "cli/vm-clock.h"
 #include "cli/vm-state.h"
+#include "loop/loop.h"
 
 #define BLOCK 65536
 #define LOOK_MS 500 /* between looks at whether a VM without a vmhost still runs */
@@ -177,7 +179,7 @@ static void discard_events(int watch) {
 
 int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
         _cleanup_(vm_channel_freep) struct vm_channel *end = NULL;
-        json_auto_t *request = json_pack("{s:s}", "method", "wait");
+        uint64_t again = 0; /* loop_now: not before, where vmhost refused the last */
 
         log->stop = stop_fd;
         for (;;) {
@@ -190,7 +192,8 @@ int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
                 bool over;
                 int r;
 
-                if (!end && vm_channel_open(&end, log->vm->directory, request) < 0)
+                if (!end && loop_now() >= again &&
+                    vm_channel_watch(&end, log->vm->directory, "wait") < 0)
                         end = NULL;
                 over = !end && vm_presence(log->vm->directory) == VM_PRESENCE_NONE;
                 r = vm_log_drain(log, error);
@@ -207,7 +210,7 @@ int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
                         raise(SIGPIPE);
                         return error_errno(error, -EPIPE, "cannot print the console's log");
                 }
-                /* The VM has ended for good, or its vmhost was killed. */
+                /* The VM has ended for good, or its vmhost was killed, or has too many who wait for that. */
                 if (pollfds[2].revents) {
                         json_auto_t *reply = NULL;
 
@@ -216,6 +219,8 @@ int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
                                 return vm_log_drain(log, error);
                         if (r < 0)
                                 end = vm_channel_free(end);
+                        if (r == -EREMOTEIO)
+                                again = vm_clock_in_ms(LOOK_MS);
                 }
         }
 }

@@ -40,6 +40,12 @@ int vm_request_failed(struct session *session, const struct vm *vm, int code) {
         }
 }
 
+int vm_watch_failed(struct session *session, const struct vm *vm, const struct vm_channel *channel, int code) {
+        if (code != -EREMOTEIO || !channel)
+                return vm_request_failed(session, vm, code);
+        return error_set(&session->error, code, "%s: %s", vm->name, vm_channel_refusal(channel));
+}
+
 int vm_request(struct session *session, const struct vm *vm, const char *method, json_t *consume_members,
                json_t **ret) {
         json_auto_t *request = json_pack("{s:s}", "method", method), *members = consume_members,

@@ -4,6 +4,7 @@
 #include <jansson.h>
 
 #include "cli/session.h"
+#include "cli/vm-channel.h"
 #include "cli/vm-directory.h"
 
 /* How long a vmhost may take to answer what it answers at once. */
@@ -22,3 +23,5 @@ int vm_request(struct session *session, const struct vm *vm, const char *method,
 int vm_not_running(struct session *session, const struct vm *vm);
 /* The text for a failure of vm_channel_*; returns code. */
 int vm_request_failed(struct session *session, const struct vm *vm, int code);
+/* The same for one of vm_channel_watch (channel may be NULL). */
+int vm_watch_failed(struct session *session, const struct vm *vm, const struct vm_channel *channel, int code);

@@ -40,6 +40,7 @@ struct start {
         uint64_t next_probe; /* loop_now */
         uint16_t port; /* for ssh; 0: not known yet */
         bool ended; /* the VM has */
+        int failure; /* of the events */
 };
 
 static void start_deinit(struct start *start) {
@@ -110,10 +111,8 @@ static void take_event(struct start *start, const json_t *event) {
 }
 
 static void take_events(struct start *start) {
-        json_auto_t *request = json_pack("{s:s}", "method", "events");
-
         /* A new vmhost has its socket a moment after its start. */
-        if (!start->events && vm_channel_open(&start->events, start->vm->directory, request) < 0)
+        if (!start->events && vm_channel_watch(&start->events, start->vm->directory, "events") < 0)
                 return;
         for (;;) {
                 json_auto_t *event = NULL;
@@ -121,6 +120,8 @@ static void take_events(struct start *start) {
 
                 if (r == 0)
                         return;
+                if (r == -EREMOTEIO)
+                        start->failure = vm_watch_failed(start->session, start->vm, start->events, r);
                 if (r < 0) {
                         start->events = vm_channel_free(start->events);
                         /* While vmhost still starts it may be one from before that closed. */
@@ -235,6 +236,8 @@ static int follow(struct start *start, const struct vm_start_order *order) {
                 if (r < 0)
                         return r;
                 take_events(start);
+                if (start->failure)
+                        return start->failure;
                 look_at_console(start);
                 if (is_reached(start))
                         return 0;

@@ -75,13 +75,12 @@ enum vm_presence vm_presence(const char *directory) {
         return VM_PRESENCE_NONE;
 }
 
-int vm_wait_gone(const struct vm *vm, struct error *error) {
+int vm_wait_gone_until(const struct vm *vm, uint64_t deadline) {
         _cleanup_free_ char *lock = vm_path(vm, VM_LOCK);
         const struct timespec pause = { .tv_nsec = 10000000 };
-        uint64_t deadline = vm_clock_in_ms(GONE_MS);
 
         if (!lock)
-                return error_set(error, -ENOMEM, "out of memory");
+                return -ENOMEM;
         /* It answers for the end of the VM before its own: its lock goes last. */
         for (;;) {
                 _cleanup_fd_ int fd = access(lock, F_OK) == 0 ? file_lock(lock, false, NULL) : -ENOENT;
@@ -89,10 +88,18 @@ int vm_wait_gone(const struct vm *vm, struct error *error) {
                 if (fd != -EWOULDBLOCK)
                         return 0;
                 if (vm_clock_left_ms(deadline) == 0)
-                        return error_set(error, -ETIMEDOUT,
-                                         "VM %s has ended, but its vmhost goes on\n"
-                                         "%s/" VM_LOG " may say why",
-                                         vm->name, vm->directory);
+                        return -ETIMEDOUT;
                 nanosleep(&pause, NULL);
         }
+}
+
+int vm_wait_gone(const struct vm *vm, struct error *error) {
+        int r = vm_wait_gone_until(vm, vm_clock_in_ms(GONE_MS));
+
+        if (r == -ETIMEDOUT)
+                return error_set(error, r,
+                                 "VM %s has ended, but its vmhost goes on\n"
+                                 "%s/" VM_LOG " may say why",
+                                 vm->name, vm->directory);
+        return r < 0 ? error_set(error, r, "out of memory") : 0;
 }

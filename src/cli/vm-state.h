@@ -24,3 +24,5 @@ enum vm_presence vm_presence(const char *directory);
 
 /* Waits until no vmhost holds the VM any more, at most a few seconds. 0 or -ETIMEDOUT, with a text. */
 int vm_wait_gone(const struct vm *vm, struct error *error);
+/* The same until a time of CLOCK_MONOTONIC in microseconds. 0, -ETIMEDOUT or -ENOMEM. */
+int vm_wait_gone_until(const struct vm *vm, uint64_t deadline);

@@ -71,13 +71,13 @@ static int wait_for_end(const struct vm *vm, struct vm_channel *channel, uint64_
 static int stop_hosted(struct session *session, const struct vm *vm, const struct vm_stop_order *order,
                        json_t **ret_end) {
         _cleanup_(vm_channel_freep) struct vm_channel *channel = NULL;
-        json_auto_t *reply = NULL, *request = json_pack("{s:s}", "method", "wait");
+        json_auto_t *reply = NULL;
         json_t *members = order->force ? NULL : json_pack("{s:i}", "timeout_seconds", (int)order->timeout_s);
         uint64_t deadline;
         int r;
 
         /* First: the end may come before the next question. */
-        r = vm_channel_open(&channel, vm->directory, request);
+        r = vm_channel_watch(&channel, vm->directory, "wait");
         if (r < 0) {
                 json_decref(members);
                 return vm_request_failed(session, vm, r);
@@ -89,6 +89,9 @@ static int stop_hosted(struct session *session, const struct vm *vm, const struc
                 return 1;
         deadline = vm_clock_in_ms((order->force ? FORCED_MS : (uint64_t)order->timeout_s * 1000) + SLACK_MS);
         r = wait_for_end(vm, channel, deadline, order->quiet || !isatty(STDERR_FILENO), ret_end);
+        /* With too many who wait it tells nobody else. */
+        if (r == -EREMOTEIO)
+                r = vm_wait_gone_until(vm, deadline);
         if (r == -ETIMEDOUT)
                 return error_set(&session->error, r,
                                  "VM %s has not ended within its time\n"

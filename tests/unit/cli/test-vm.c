@@ -334,6 +334,69 @@ static void test_cont(void **state) {
         fd_close(listener);
 }
 
+#define TOO_MANY "{\"ok\":false,\"error\":\"too many clients wait or follow events already\"}"
+
+/* With too many who wait, vmhost tells one more so, and that is no end. */
+static void test_refused(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *output = NULL, *lock = NULL, *socket = NULL;
+        int listener, held, wait, status;
+
+        fixture_make_vm(fixture, "web");
+        fixture_write(fixture, "web", "state.json", "{\"phase\":\"stopped\",\"last_end\":" LAST_END "}");
+        fixture_write(fixture, "web", "console.log", "one\n");
+        listener = fixture_listen(fixture, "web");
+        fixture_start(fixture, ARGUMENTS("vm", "wait", "web"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"wait\"}"), TOO_MANY);
+        output = fixture_finish(fixture, &status);
+        assert_string_equal(output, "berth: web: too many clients wait or follow events already\n");
+        assert_int_equal(status, 125);
+        free(output);
+
+        fixture_start(fixture, ARGUMENTS("vm", "events", "web"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"events\"}"), TOO_MANY);
+        output = fixture_finish(fixture, &status);
+        assert_string_equal(output, "berth: web: too many clients wait or follow events already\n");
+        assert_int_equal(status, 1);
+        free(output);
+
+        fixture_start(fixture, ARGUMENTS("vm", "start", "web", "--wait", "running"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), RUNNING);
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"events\"}"), TOO_MANY);
+        output = fixture_finish(fixture, &status);
+        assert_string_equal(output, "berth: web: too many clients wait or follow events already\n");
+        assert_int_equal(status, 1);
+        free(output);
+
+        /* The log is a file, and goes on; later there is room. */
+        fixture_start(fixture, ARGUMENTS("vm", "logs", "-f", "web"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"wait\"}"), TOO_MANY);
+        wait = fixture_accept(listener, "{\"method\":\"wait\"}");
+        fixture_write(fixture, "web", "console.log", "two\n");
+        fixture_reply_last(wait, "{\"ok\":true,\"end\":null}");
+        output = fixture_finish(fixture, &status);
+        assert_string_equal(output, "one\ntwo\n");
+        assert_int_equal(status, 0);
+        free(output);
+
+        /* A stop is done all the same, and its end seen by the lock. */
+        lock = fixture_path(fixture, "web", "vmhost.lock");
+        socket = fixture_path(fixture, "web", "vmhost.sock");
+        held = file_lock(lock, false, NULL);
+        fixture_start(fixture, ARGUMENTS("vm", "stop", "web"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"wait\"}"), TOO_MANY);
+        fixture_reply_last(fixture_accept(listener, NULL), "{\"ok\":true,\"state\":\"stopping\"}");
+        assert_int_equal(poll(&(struct pollfd){ .fd = fixture->output, .events = POLLIN }, 1, 100), 0);
+        fixture_write(fixture, "web", "state.json",
+                      "{\"phase\":\"stopped\",\"last_end\":{\"by\":\"host\",\"reason\":\"it was\"}}");
+        unlink(socket);
+        fd_close(listener);
+        fd_close(held);
+        output = fixture_finish(fixture, &status);
+        assert_string_equal(output, "web: it was (after 0 ms)\n");
+        assert_int_equal(status, 0);
+}
+
 static void test_show(void **state) {
         struct fixture *fixture = *state;
         _cleanup_free_ char *output = NULL;
@@ -859,8 +922,8 @@ static void test_full_disk(void **state) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 HARNESS_MAIN(TEST(test_ls), TEST(test_ls_all_silent), TEST(test_zombie), TEST(test_ls_table), TEST(test_stop),
-             TEST(test_stop_default), TEST(test_silent), TEST(test_stop_orphan_gone), TEST(test_wait),
-             TEST(test_cont), TEST(test_show), TEST(test_unknown), TEST(test_start_fails),
+             TEST(test_stop_default), TEST(test_silent), TEST(test_refused), TEST(test_stop_orphan_gone),
+             TEST(test_wait), TEST(test_cont), TEST(test_show), TEST(test_unknown), TEST(test_start_fails),
              TEST(test_start_inherits_nothing), TEST(test_start), TEST(test_start_running),
              TEST(test_start_address), TEST(test_start_without_port), TEST(test_events), TEST(test_ssh),
              TEST(test_no_ssh), TEST(test_logs), TEST(test_full_disk))
