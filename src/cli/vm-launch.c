@@ -60,8 +60,8 @@ static char *find_reason(const struct program *program) {
 /* `option` is one more, or NULL. */
 static int launch(struct session *session, const struct vm *vm, const char *option, struct program *ret) {
         _cleanup_free_ char *vmhost = find_vmhost();
-        const char *argv[] = { vmhost, "--name",       vm->name,   "--backend",
-                               "qemu", "--config-dir", vm->config, option, NULL };
+        const char *argv[] = { vmhost,         "--name",   vm->name, "--backend", "qemu",
+                               "--config-dir", vm->config, option,   NULL };
 
         if (!vmhost)
                 return not_installed(&session->error);

@@ -16,8 +16,8 @@ int vm_launch(struct session *session, const struct vm *vm, struct program *ret)
 /* Waits for that process. 0, or -errno with the reason; -ESRCH where there was nothing to adopt. */
 int vm_launch_finish(struct session *session, const struct vm *vm, struct program *program);
 
-/* Gives a VM that runs without a vmhost a new one. Where it does not run, or ends meanwhile, nothing is started.
- * 0 or -errno. */
+/* Gives a VM that runs without a vmhost a new one. Where it does not run, or ends meanwhile, nothing is
+ * started. 0 or -errno. */
 int vm_adopt(struct session *session, const struct vm *vm);
 
 /* What vmhost makes of a VM's file: a new reference to an object with all defaults. -EINVAL with "FILE:LINE:

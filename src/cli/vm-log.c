@@ -192,8 +192,7 @@ int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
                 bool over;
                 int r;
 
-                if (!end && loop_now() >= again &&
-                    vm_channel_watch(&end, log->vm->directory, "wait") < 0)
+                if (!end && loop_now() >= again && vm_channel_watch(&end, log->vm->directory, "wait") < 0)
                         end = NULL;
                 over = !end && vm_presence(log->vm->directory) == VM_PRESENCE_NONE;
                 r = vm_log_drain(log, error);

@@ -40,7 +40,8 @@ int vm_request_failed(struct session *session, const struct vm *vm, int code) {
         }
 }
 
-int vm_watch_failed(struct session *session, const struct vm *vm, const struct vm_channel *channel, int code) {
+int vm_watch_failed(struct session *session, const struct vm *vm, const struct vm_channel *channel,
+                    int code) {
         if (code != -EREMOTEIO || !channel)
                 return vm_request_failed(session, vm, code);
         return error_set(&session->error, code, "%s: %s", vm->name, vm_channel_refusal(channel));

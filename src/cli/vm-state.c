@@ -19,6 +19,27 @@
 #define STATE_MAX (1024 * 1024)
 #define GONE_MS 5000
 
+static int64_t wall_ms(void) {
+        struct timespec now;
+
+        clock_gettime(CLOCK_REALTIME, &now);
+        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* In the words of vmhost's record_lost_run. */
+static int tell_lost_run(json_t *state) {
+        json_t *end = json_pack("{s:I, s:s, s:s, s:n, s:n, s:b, s:s, s:i, s:[]}", "at", (json_int_t)wall_ms(),
+                                "by", "unknown", "stage", "none", "exit_code", "signal", "panicked", 0,
+                                "reason", "it ended while no vmhost ran; this is when that was noticed",
+                                "uptime_ms", 0, "console_tail");
+
+        if (json_object_set_new(state, "last_end", end) < 0 ||
+            json_object_set_new(state, "phase", json_string("failed")) < 0 ||
+            json_object_set_new(state, "run", json_null()) < 0)
+                return -ENOMEM;
+        return 0;
+}
+
 int vm_state_load(const char *directory, json_t **ret, struct error *error) {
         _cleanup_free_ char *path = text_format("%s/" VM_STATE, directory), *text = NULL;
         json_error_t problem;
@@ -40,6 +61,11 @@ int vm_state_load(const char *directory, json_t **ret, struct error *error) {
                 json_decref(state);
                 return error_set(error, -EPROTO, "%s:%d: %s", path, problem.line,
                                  state ? "no object" : problem.text);
+        }
+        if (json_is_object(json_object_get(state, "run")) && !vm_state_runs(state) &&
+            tell_lost_run(state) < 0) {
+                json_decref(state);
+                return error_set(error, -ENOMEM, "out of memory");
         }
         *ret = state;
         return 0;

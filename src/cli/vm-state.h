@@ -7,7 +7,11 @@
 #include "base/error.h"
 #include "cli/vm-directory.h"
 
-/* state.json as an object, or NULL in *ret where there is none yet. 0 or -errno. */
+/*
+ * state.json as an object, or NULL in *ret where there is none yet. A run in it that is not there any more,
+ * as after both processes were killed or the power failed, is an end that nobody saw: the state is told as
+ * the next vmhost records it. 0 or -errno.
+ */
 int vm_state_load(const char *directory, json_t **ret, struct error *error);
 
 /* Whether the QEMU that the state names lives, proven by pid, start time and boot id. */

@@ -198,8 +198,10 @@ adopted() {
         eventually 5 vm_ended "$host"
         eventually 5 vm_ended "$qemu"
         eventually 10 berth_facts system shared '.interfaces == []'
-        run state system gone
-        [[ $output == stopped || $output == failed ]]
+        [ "$(state system gone)" = failed ]
+        run vm system wait --json gone
+        [ "$status" -eq 1 ]
+        jq -e '.by == "unknown"' <<<"$output"
         vm system start gone
         [ "$(vm_qemu system gone)" != "$qemu" ]
         vm_fact system gone '.state == "running" and .last_end.by == "unknown"'

@@ -55,6 +55,11 @@ static void write_run(const struct fixture *fixture, const char *vm, pid_t pid) 
         fixture_write(fixture, vm, "state.json", text);
 }
 
+/* state.json of one whose run is not there any more, and what ended before it. */
+#define LOST                                                                                                 \
+        "{\"phase\":\"running\",\"run\":{\"pid\":1,\"start_time\":1,\"boot_id\":\"another\"},\"last_"        \
+        "end\":" LAST_END "}"
+
 static const json_t *find(const json_t *list, const char *name) {
         const json_t *vm;
         size_t i;
@@ -72,8 +77,8 @@ static const char *state_of(const json_t *list, const char *name) {
 
 /* One of each kind. Those that are silent take no longer than the deadline, however they are silent. */
 static void test_ls(void **state) {
-        static const char *const names[] = { "deaf",   "early", "ended", "full", "junk",
-                                             "orphan", "stale", "up",    "waits" };
+        static const char *const names[] = { "deaf",   "early", "ended", "full",  "junk",
+                                             "orphan", "stale", "up",    "waits", "lost" };
         struct fixture *fixture = *state;
         _cleanup_free_ char *output = NULL;
         int listeners[ARRAY_SIZE(names)], fillers[64], accepted, status;
@@ -82,7 +87,8 @@ static void test_ls(void **state) {
 
         for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
                 fixture_make_vm(fixture, names[i]);
-                listeners[i] = text_equal(names[i], "ended") || text_equal(names[i], "orphan")
+                listeners[i] = text_equal(names[i], "ended") || text_equal(names[i], "orphan") ||
+                                               text_equal(names[i], "lost")
                                        ? -1
                                        : fixture_listen(fixture, names[i]);
         }
@@ -98,6 +104,7 @@ static void test_ls(void **state) {
         }
         fixture_write(fixture, "ended", "state.json",
                       "{\"phase\":\"failed\",\"run\":null,\"last_end\":" LAST_END "}");
+        fixture_write(fixture, "lost", "state.json", LOST);
         write_run(fixture, "orphan", getpid());
         listeners[6] = fd_close(listeners[6]);
 
@@ -121,6 +128,10 @@ static void test_ls(void **state) {
         assert_string_equal(state_of(list, "full"), "silent");
         assert_string_equal(state_of(list, "junk"), "silent");
         assert_string_equal(state_of(list, "ended"), "failed");
+        assert_string_equal(state_of(list, "lost"), "failed");
+        assert_string_equal(
+                json_string_value(json_object_get(json_object_get(find(list, "lost"), "last_end"), "by")),
+                "unknown");
         assert_string_equal(state_of(list, "orphan"), "orphaned");
         assert_int_equal(json_integer_value(json_object_get(find(list, "orphan"), "pid")), getpid());
         assert_string_equal(state_of(list, "stale"), "stopped");
@@ -172,7 +183,7 @@ static void test_zombie(void **state) {
         list = json_loads(listed, 0, NULL);
         assert_string_not_equal(state_of(list, "web"), "orphaned");
         waited = fixture_run(fixture, &status, ARGUMENTS("vm", "wait", "web"));
-        assert_string_equal(waited, "berth: VM web never ran\n");
+        assert_non_null(strstr(waited, "ended while no vmhost ran"));
         removed = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "web"));
         assert_int_equal(status, 0);
         assert_int_equal(waitpid(pid, NULL, 0), pid);
@@ -291,6 +302,13 @@ static void test_wait(void **state) {
         never = fixture_run(fixture, &status, ARGUMENTS("vm", "wait", "web"));
         assert_int_equal(status, 125);
         assert_string_equal(never, "berth: VM web never ran\n");
+        fixture_make_vm(fixture, "lost");
+        fixture_write(fixture, "lost", "state.json", LOST);
+        output = fixture_run(fixture, &status, ARGUMENTS("vm", "wait", "lost"));
+        assert_string_equal(
+                output, "lost: it ended while no vmhost ran; this is when that was noticed (after 0 ms)\n");
+        assert_int_equal(status, 1);
+        free(output);
         listener = fixture_listen(fixture, "web");
         fixture_start(fixture, ARGUMENTS("vm", "wait", "web"));
         fixture_reply_last(fixture_accept(listener, "{\"method\":\"wait\"}"),
@@ -490,7 +508,7 @@ static void test_stop_orphan_gone(void **state) {
         int status;
 
         fixture_make_vm(fixture, "web");
-        write_orphan(fixture, "web");
+        write_run(fixture, "web", getpid());
         write_vmhost(fixture, "case \"$*\" in *' --adopt'*) status=4 ;; *) status=9 ;; esac\n"
                               "echo '{\"run\":null}' >\"${0%/*}/vms/web/state.json\"\n"
                               "echo 'vmhost: the VM has just ended' >&2; exit $status");

@@ -385,7 +385,8 @@ static int start_qemu(struct vm *vm) {
 }
 
 static int adopt_qemu(struct vm *vm) {
-        return run_program(vm, "--name", "web", "--backend", "qemu", "--config-dir", vm->root, "--adopt", NULL);
+        return run_program(vm, "--name", "web", "--backend", "qemu", "--config-dir", vm->root, "--adopt",
+                           NULL);
 }
 
 static void need_qemu(void) {
