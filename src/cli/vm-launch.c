@@ -2,18 +2,23 @@
 #include "cli/vm-launch.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "cli/vm-clock.h"
 #include "cli/vm-state.h"
 #include "config.h"
 
 /* Exit statuses of vmhost(8): the VM has one already; with --adopt, it does not run. */
 #define VMHOST_ANOTHER_RUNS 3
 #define VMHOST_NOTHING_RUNS 4
+
+#define ADOPTION_MS 10000 /* for another's vmhost to begin */
+#define LOOK_MS 50
 
 static char *find_vmhost(void) {
         const char *chosen = getenv("BERTH_VMHOST");
@@ -85,6 +90,9 @@ int vm_launch_finish(struct session *session, const struct vm *vm, struct progra
                 vm_wait_gone(vm, NULL);
         if (status == VMHOST_NOTHING_RUNS)
                 return error_set(&session->error, -ESRCH, "VM %s does not run", vm->name);
+        if (status == VMHOST_ANOTHER_RUNS)
+                return error_set(&session->error, -EALREADY, "VM %s did not start: %s", vm->name,
+                                 reason && reason[0] ? reason : "it has a vmhost already");
         if (reason && reason[0])
                 return error_set(&session->error, -EIO, "VM %s did not start: %s", vm->name, reason);
         return error_set(&session->error, -EIO,
@@ -94,17 +102,25 @@ int vm_launch_finish(struct session *session, const struct vm *vm, struct progra
 }
 
 int vm_adopt(struct session *session, const struct vm *vm) {
-        _cleanup_(program_deinit) struct program program = PROGRAM_INIT;
-        int r;
+        uint64_t deadline = vm_clock_in_ms(ADOPTION_MS);
 
-        if (vm_presence(vm->directory) != VM_PRESENCE_ORPHAN)
-                return 0;
-        /* It may end in this moment, and who wants it to end does not want it started again. */
-        r = launch(session, vm, "--adopt", &program);
-        if (r == 0)
-                r = vm_launch_finish(session, vm, &program);
-        if (r != -ESRCH)
-                return r;
+        while (vm_presence(vm->directory) == VM_PRESENCE_ORPHAN) {
+                _cleanup_(program_deinit) struct program program = PROGRAM_INIT;
+                int r;
+
+                session->error = ERROR_INIT;
+                /* It may end in this moment, and who wants it to end does not want it started again. */
+                r = launch(session, vm, "--adopt", &program);
+                if (r == 0)
+                        r = vm_launch_finish(session, vm, &program);
+                /* Somebody else's vmhost has it, and its socket in a moment. */
+                if (r != -EALREADY || vm_clock_left_ms(deadline) == 0) {
+                        if (r == -ESRCH)
+                                break;
+                        return r;
+                }
+                poll(NULL, 0, LOOK_MS);
+        }
         session->error = ERROR_INIT;
         return 0;
 }

@@ -13,7 +13,8 @@
  * on its standard error. A QEMU that runs without a vmhost is taken over by it. 0 or -errno.
  */
 int vm_launch(struct session *session, const struct vm *vm, struct program *ret);
-/* Waits for that process. 0, or -errno with the reason; -ESRCH where there was nothing to adopt. */
+/* Waits for that process. 0, or -errno with the reason; -EALREADY where the VM has a
+ * vmhost, or still has one, -ESRCH where there was nothing to adopt. */
 int vm_launch_finish(struct session *session, const struct vm *vm, struct program *program);
 
 /* Gives a VM that runs without a vmhost a new one. Where it does not run, or ends meanwhile, nothing is

@@ -39,6 +39,8 @@ struct start {
         struct vm_probe probe;
         uint64_t next_probe; /* loop_now */
         uint16_t port; /* for ssh; 0: not known yet */
+        uint64_t deadline; /* to reach the goal */
+        bool hosted; /* by a vmhost that was there */
         bool ended; /* the VM has */
         int failure; /* of the events */
 };
@@ -197,13 +199,13 @@ static int look_through_forward(struct start *start) {
         return 0;
 }
 
-static int wait_for_more(const struct start *start, uint64_t deadline) {
+static int wait_for_more(const struct start *start) {
         struct pollfd pollfds[] = {
                 { .fd = start->program.pidfd, .events = POLLIN },
                 { .fd = start->events ? vm_channel_fd(start->events) : -1, .events = POLLIN },
                 { .fd = start->probe.fd, .events = POLLIN },
         };
-        int left = vm_clock_left_ms(deadline);
+        int left = vm_clock_left_ms(start->deadline);
 
         if (poll(pollfds, ARRAY_SIZE(pollfds), left < LOOK_MS ? left : LOOK_MS) < 0)
                 return 0;
@@ -227,9 +229,41 @@ static int fail_late(struct start *start, unsigned timeout_s) {
                          start->vm->name);
 }
 
-static int follow(struct start *start, const struct vm_start_order *order) {
-        uint64_t deadline = vm_clock_in_ms((uint64_t)order->timeout_s * 1000);
+/* One that is there and answers nothing would be waited for in vain. */
+static int check_answers(struct session *session, const struct vm *vm) {
+        json_auto_t *request = json_pack("{s:s}", "method", "status"), *reply = NULL;
+        int r = vm_channel_ask(vm->directory, request, VM_REQUEST_TIMEOUT_MS, &reply);
 
+        return r < 0 ? vm_request_failed(session, vm, r) : 0;
+}
+
+/* Joins the vmhost that is there, or starts one. */
+static int begin(struct start *start) {
+        start->hosted = vm_presence(start->vm->directory) == VM_PRESENCE_HOSTED;
+        start->ended = false;
+        if (start->hosted)
+                return check_answers(start->session, start->vm);
+        return vm_launch(start->session, start->vm, &start->program);
+}
+
+/* What became of ours. Where another was there first it is joined; it may not listen yet, or be on its end.
+ */
+static int take_launch(struct start *start) {
+        int r = vm_launch_finish(start->session, start->vm, &start->program);
+
+        program_deinit(&start->program);
+        start->ended = false;
+        if (r == 0)
+                vm_progress_reach(&start->progress, VM_STEP_QEMU);
+        if (r != -EALREADY || vm_clock_left_ms(start->deadline) == 0)
+                return r;
+        start->session->error = ERROR_INIT;
+        if (vm_presence(start->vm->directory) != VM_PRESENCE_HOSTED)
+                poll(NULL, 0, LOOK_MS);
+        return begin(start);
+}
+
+static int follow(struct start *start, const struct vm_start_order *order) {
         for (;;) {
                 int r = look_through_forward(start);
 
@@ -241,27 +275,16 @@ static int follow(struct start *start, const struct vm_start_order *order) {
                 look_at_console(start);
                 if (is_reached(start))
                         return 0;
-                if ((start->ended && start->program.pidfd < 0) || vm_clock_left_ms(deadline) == 0)
+                if ((start->ended && start->program.pidfd < 0) || vm_clock_left_ms(start->deadline) == 0)
                         return fail_late(start, order->timeout_s);
-                if (wait_for_more(start, deadline) == 0)
+                if (wait_for_more(start) == 0)
                         continue;
                 /* What it said before it detached itself, before its word that all is well. */
                 take_events(start);
-                r = vm_launch_finish(start->session, start->vm, &start->program);
+                r = take_launch(start);
                 if (r < 0)
                         return r;
-                program_deinit(&start->program);
-                start->ended = false;
-                vm_progress_reach(&start->progress, VM_STEP_QEMU);
         }
-}
-
-/* One that is there and answers nothing would be waited for in vain. */
-static int check_answers(struct session *session, const struct vm *vm) {
-        json_auto_t *request = json_pack("{s:s}", "method", "status"), *reply = NULL;
-        int r = vm_channel_ask(vm->directory, request, VM_REQUEST_TIMEOUT_MS, &reply);
-
-        return r < 0 ? vm_request_failed(session, vm, r) : 0;
 }
 
 int vm_start(struct session *session, const struct vm *vm, const struct vm_start_order *order,
@@ -273,19 +296,16 @@ int vm_start(struct session *session, const struct vm *vm, const struct vm_start
                 .or_started = order->or_started,
                 .program = PROGRAM_INIT,
                 .probe = VM_PROBE_INIT,
+                .deadline = vm_clock_in_ms((uint64_t)order->timeout_s * 1000),
         };
-        bool hosted = vm_presence(vm->directory) == VM_PRESENCE_HOSTED;
-        int r = 0;
+        int r;
 
         vm_progress_begin(&start.progress, order->shown);
-        if (hosted)
-                r = check_answers(session, vm);
-        else
-                r = vm_launch(session, vm, &start.program);
+        r = begin(&start);
         if (r == 0)
                 r = follow(&start, order);
         if (r < 0)
                 return r;
         *ret_steps = vm_progress_describe(&start.progress);
-        return *ret_steps ? !hosted : error_set(&session->error, -ENOMEM, "out of memory");
+        return *ret_steps ? !start.hosted : error_set(&session->error, -ENOMEM, "out of memory");
 }

@@ -525,7 +525,7 @@ static void test_start_fails(void **state) {
                   "VM web did not start: config.json:3: what?\n" },
                 { "echo 'vmhost: a'; echo 'vmhost: there is no room' >&2; echo 'make some' >&2; exit 1",
                   "VM web did not start: there is no room\nberth: make some\n" },
-                { "echo first >&2; echo last >&2; exit 3", "VM web did not start: last\n" },
+                { "echo first >&2; echo last >&2; exit 5", "VM web did not start: last\n" },
                 { "exit 1", "its vmhost ended without a word\n" },
                 { "kill -9 $$", "its vmhost ended without a word\n" },
         };
@@ -659,6 +659,51 @@ static void test_start(void **state) {
         fd_close(events);
         fd_close(listener);
         fd_close(server);
+}
+
+/* Of two starts at once one is first, and the other is content. */
+static void test_start_second(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *output = NULL, *go = NULL, *socket = NULL, *begun = NULL, *script = NULL;
+        int listener, events, status;
+
+        fixture_make_vm(fixture, "web");
+        go = fixture_path(fixture, "web", "go");
+        begun = fixture_path(fixture, "web", "begun");
+        socket = fixture_path(fixture, "web", "vmhost.sock");
+        /* The other one gets its socket some time after its lock. */
+        script = text_format("echo >>%s; while ! [ -e %s ]; do sleep 0.02; done\n"
+                             "echo 'vmhost: VM \"web\" has a vmhost already, process 7' >&2; exit 3",
+                             begun, go);
+        write_vmhost(fixture, script);
+        fixture_start(fixture, ARGUMENTS("vm", "start", "web"));
+        while (access(begun, F_OK) < 0)
+                poll(NULL, 0, 5);
+        unlink(begun);
+        fixture_write(fixture, "web", "go", "");
+        /* It looks again. */
+        while (access(begun, F_OK) < 0)
+                poll(NULL, 0, 5);
+        listener = fixture_listen(fixture, "web");
+        events = -1;
+        for (int fd; events < 0;) {
+                char request[64] = "";
+
+                fixture_wait_readable(listener);
+                fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+                if (read(fd, request, sizeof(request) - 1) > 0 && strstr(request, "events"))
+                        events = fd;
+                else if (strstr(request, "status"))
+                        fixture_reply_last(fd, RUNNING);
+                else
+                        fd_close(fd);
+        }
+        fixture_reply(events, "{\"event\":\"phase\",\"phase\":\"running\"}");
+        output = fixture_finish(fixture, &status);
+        assert_string_equal(output, "berth: web is running already\n");
+        assert_int_equal(status, 0);
+        fd_close(events);
+        fd_close(listener);
 }
 
 /* One that is up is not started, only waited for; one that ends meanwhile is not waited for. */
@@ -942,6 +987,6 @@ static void test_full_disk(void **state) {
 HARNESS_MAIN(TEST(test_ls), TEST(test_ls_all_silent), TEST(test_zombie), TEST(test_ls_table), TEST(test_stop),
              TEST(test_stop_default), TEST(test_silent), TEST(test_refused), TEST(test_stop_orphan_gone),
              TEST(test_wait), TEST(test_cont), TEST(test_show), TEST(test_unknown), TEST(test_start_fails),
-             TEST(test_start_inherits_nothing), TEST(test_start), TEST(test_start_running),
-             TEST(test_start_address), TEST(test_start_without_port), TEST(test_events), TEST(test_ssh),
-             TEST(test_no_ssh), TEST(test_logs), TEST(test_full_disk))
+             TEST(test_start_inherits_nothing), TEST(test_start), TEST(test_start_second),
+             TEST(test_start_running), TEST(test_start_address), TEST(test_start_without_port),
+             TEST(test_events), TEST(test_ssh), TEST(test_no_ssh), TEST(test_logs), TEST(test_full_disk))
