@@ -112,10 +112,24 @@ static void take_event(struct start *start, const json_t *event) {
                 take_phase(start, view_string(event, "phase"));
 }
 
-static void take_events(struct start *start) {
-        /* A new vmhost has its socket a moment after its start. */
-        if (!start->events && vm_channel_watch(&start->events, start->vm->directory, "events") < 0)
+/* No events come, any more or yet. */
+static void take_silence(struct start *start) {
+        enum vm_presence presence = vm_presence(start->vm->directory);
+
+        /* A new vmhost has its socket a moment after its start; it may be one from before that closed. */
+        if (start->program.pidfd >= 0)
                 return;
+        if (presence == VM_PRESENCE_NONE)
+                start->ended = true;
+        else if (presence == VM_PRESENCE_ORPHAN)
+                start->failure = vm_not_running(start->session, start->vm);
+}
+
+static void take_events(struct start *start) {
+        if (!start->events && vm_channel_watch(&start->events, start->vm->directory, "events") < 0) {
+                take_silence(start);
+                return;
+        }
         for (;;) {
                 json_auto_t *event = NULL;
                 int r = vm_channel_next(start->events, &event);
@@ -126,9 +140,8 @@ static void take_events(struct start *start) {
                         start->failure = vm_watch_failed(start->session, start->vm, start->events, r);
                 if (r < 0) {
                         start->events = vm_channel_free(start->events);
-                        /* While vmhost still starts it may be one from before that closed. */
-                        if (start->program.pidfd < 0)
-                                start->ended = true;
+                        if (!start->failure)
+                                take_silence(start);
                         return;
                 }
                 take_event(start, event);

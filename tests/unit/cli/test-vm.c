@@ -736,7 +736,20 @@ static void test_start_running(void **state) {
         assert_int_equal(status, 1);
         assert_non_null(strstr(output, "VM web ended: QEMU was ended by signal 11 (after 5 s)\n"));
         fd_close(events);
+        free(output);
+
+        /* Its vmhost is killed, and the VM runs on: that is no end. */
+        fixture_start(fixture, ARGUMENTS("vm", "start", "web", "--wait", "running"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), RUNNING);
+        events = fixture_accept(listener, "{\"method\":\"events\"}");
+        write_run(fixture, "web", getpid());
         fd_close(listener);
+        fd_close(events);
+        output = fixture_finish(fixture, &status);
+        assert_int_equal(status, 1);
+        assert_string_equal(output,
+                            "berth: VM web runs, but its vmhost was killed\n"
+                            "berth: `berth vm start web` gives it a new one, and does not disturb it\n");
 }
 
 /* One reset alone may be the end of the kernel's patience with a guest that is not there; a second one that
