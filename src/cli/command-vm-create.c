@@ -25,8 +25,10 @@ static int run_vm_create(struct session *session, const struct arguments *argume
         r = vm_plan(session, arguments->operands[0], &vm);
         if (r == 0)
                 r = vm_configuration_read(&configuration, session, arguments);
-        if (r == 0)
+        if (r == 0) {
                 r = vm_create(&vm, &configuration, &session->error);
+                session->misused = r == -EBADMSG;
+        }
         if (r < 0)
                 return r;
         if (arguments_has(arguments, "json"))

@@ -139,7 +139,11 @@ static int prepare(struct session *session, const struct arguments *arguments, s
         r = vm_plan(session, arguments->n_operands > 0 ? arguments->operands[0] : made, ret_vm);
         if (r == 0)
                 r = vm_configuration_read(&configuration, session, arguments);
-        return r < 0 ? r : vm_create(ret_vm, &configuration, &session->error);
+        if (r == 0) {
+                r = vm_create(ret_vm, &configuration, &session->error);
+                session->misused = r == -EBADMSG;
+        }
+        return r;
 }
 
 static int run_vm_run(struct session *session, const struct arguments *arguments) {

@@ -18,6 +18,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "cli/mount.h"
+#include "cli/vm-launch.h"
 #include "cli/vm-state.h"
 
 #define SWEEP_AGE 60 /* seconds */
@@ -36,8 +37,9 @@ static int exists(const struct vm *vm, struct error *error) {
                          vm->name, vm->name);
 }
 
-static int write_configuration(const char *directory, const struct vm_configuration *configuration,
-                               struct error *error) {
+/* The file, when vmhost has nothing against it. */
+static int write_configuration(const char *directory, const struct vm *vm,
+                               const struct vm_configuration *configuration, struct error *error) {
         _cleanup_free_ char *path = text_format("%s/" VM_CONFIGURATION, directory), *line = NULL;
         _cleanup_free_ char *text = json_dumps(configuration->file, JSON_INDENT(2));
 
@@ -45,7 +47,8 @@ static int write_configuration(const char *directory, const struct vm_configurat
                 return out_of_memory(error);
         line = text_format("%s\n", text);
         /* Durable, with the directory's other files: what create has told of is there after a power cut. */
-        return line ? file_write(path, line, strlen(line), 0600, true, error) : out_of_memory(error);
+        int r = line ? file_write(path, line, strlen(line), 0600, true, error) : out_of_memory(error);
+        return r < 0 ? r : vm_check(vm, path, error);
 }
 
 static int write_identities(const char *directory, const struct words *identities, struct error *error) {
@@ -62,19 +65,19 @@ static int write_identities(const char *directory, const struct words *identitie
         return text[0] ? file_write(path, text, strlen(text), 0600, false, error) : 0;
 }
 
-static int fill(const char *directory, const struct vm_configuration *configuration, struct error *error) {
+static int fill(const char *directory, const struct vm *vm, const struct vm_configuration *configuration,
+                struct error *error) {
         _cleanup_free_ char *disk = text_format("%s/" VM_DISK, directory);
         const struct vm_image *image = configuration->image.path ? &configuration->image : NULL;
-        int r = 0;
+        int r;
 
         if (!disk)
                 return out_of_memory(error);
-        if (image || configuration->disk_size_gib > 0)
+        r = write_configuration(directory, vm, configuration, error);
+        if (r == 0 && (image || configuration->disk_size_gib > 0))
                 r = vm_image_make_disk(disk, image, configuration->disk_size_gib, error);
         if (r == 0)
                 r = write_identities(directory, &configuration->identities, error);
-        if (r == 0)
-                r = write_configuration(directory, configuration, error);
         return r;
 }
 
@@ -156,7 +159,7 @@ int vm_create(const struct vm *vm, const struct vm_configuration *configuration,
         lock = lock_directory(temporary);
         r = lock < 0 ? error_errno(error, lock, "cannot lock %s", temporary) : 0;
         if (r == 0)
-                r = fill(temporary, configuration, error);
+                r = fill(temporary, vm, configuration, error);
         /* Over a directory that is not empty, as each VM's is, rename fails: of two that make the same VM at
          * once only one succeeds. */
         if (r == 0 && rename(temporary, vm->directory) < 0)

@@ -6,7 +6,7 @@
 #include "cli/vm-directory.h"
 
 /* Makes the directory with all in it, whole or not at all. -EEXIST with a text where there is such a VM
- * already; 0 or another -errno. */
+ * already, -EBADMSG where vmhost would not take it so; 0 or another -errno. */
 int vm_create(const struct vm *vm, const struct vm_configuration *configuration, struct error *error);
 
 /*

@@ -125,10 +125,11 @@ int vm_adopt(struct session *session, const struct vm *vm) {
         return 0;
 }
 
-int vm_configured(const struct vm *vm, json_t **ret, struct error *error) {
+/* vmhost --check, as the option is given. */
+static int check(const struct vm *vm, const char *option, json_t **ret, struct error *error) {
         _cleanup_(program_deinit) struct program program = PROGRAM_INIT;
         _cleanup_free_ char *vmhost = find_vmhost(), *output = NULL, *reason = NULL;
-        const char *argv[] = { vmhost, "--check",      "--name",   vm->name, "--backend",
+        const char *argv[] = { vmhost, option,         "--name",   vm->name, "--backend",
                                "qemu", "--config-dir", vm->config, NULL };
 
         if (!vmhost)
@@ -146,4 +147,26 @@ int vm_configured(const struct vm *vm, json_t **ret, struct error *error) {
                 return error_set(error, -EINVAL, "%s", reason[0] ? reason : "vmhost ended without a word");
         *ret = json_loads(output, 0, NULL);
         return *ret ? 0 : error_set(error, -EIO, "%s printed no configuration", vmhost);
+}
+
+int vm_configured(const struct vm *vm, json_t **ret, struct error *error) {
+        return check(vm, "--check", ret, error);
+}
+
+int vm_check(const struct vm *vm, const char *path, struct error *error) {
+        _cleanup_free_ char *option = text_format("--check=%s", path);
+        json_auto_t *configuration = NULL;
+        struct error problem = ERROR_INIT;
+        const char *reason = problem.text;
+        int r;
+
+        if (!option)
+                return error_set(error, -ENOMEM, "out of memory");
+        r = check(vm, option, &configuration, &problem);
+        if (r < 0 && text_starts_with(reason, path)) {
+                reason += strlen(path);
+                reason += strspn(reason, ":0123456789");
+                reason += *reason == ' ';
+        }
+        return r < 0 ? error_set(error, r == -EINVAL ? -EBADMSG : r, "%s", reason) : 0;
 }

@@ -24,3 +24,6 @@ int vm_adopt(struct session *session, const struct vm *vm);
 /* What vmhost makes of a VM's file: a new reference to an object with all defaults. -EINVAL with "FILE:LINE:
  * reason" where it is wrong; another -errno. Asks no VM. */
 int vm_configured(const struct vm *vm, json_t **ret, struct error *error);
+/* Whether it takes a file, which is to become the VM's: 0, -EBADMSG
+ * with the reason alone, or another -errno. */
+int vm_check(const struct vm *vm, const char *path, struct error *error);

@@ -259,6 +259,16 @@ static int parse_forward(const char *text, struct configuration_forward *ret) {
         return 0;
 }
 
+/* Whether one takes the other's port of the host. IPv6 sockets here take no IPv4. */
+static bool forwards_collide(const struct configuration_forward *a, const struct configuration_forward *b) {
+        static const struct in6_addr any = {};
+        size_t size = a->ipv6 ? sizeof(a->address) : sizeof(struct in_addr);
+
+        return a->udp == b->udp && a->ipv6 == b->ipv6 && a->host_port == b->host_port &&
+               (memcmp(&a->address, &b->address, size) == 0 || memcmp(&a->address, &any, size) == 0 ||
+                memcmp(&b->address, &any, size) == 0);
+}
+
 static int take_forwards(struct parse *p, json_t *value) {
         struct configuration *c = p->configuration;
         json_t *element;
@@ -274,15 +284,10 @@ static int take_forwards(struct parse *p, json_t *value) {
                         return complain(p,
                                         "a forward must be a text [tcp:|udp:][ADDRESS:]HOST_PORT:GUEST_PORT, "
                                         "such as \"127.0.0.1:8080:80\"");
-                for (size_t i = 0; i + 1 < c->n_forwards; i++) {
-                        const struct configuration_forward *other = &c->forwards[i];
-
-                        if (other->udp == f->udp && other->ipv6 == f->ipv6 &&
-                            other->host_port == f->host_port &&
-                            memcmp(&other->address, &f->address, sizeof(f->address)) == 0)
+                for (size_t i = 0; i + 1 < c->n_forwards; i++)
+                        if (forwards_collide(&c->forwards[i], f))
                                 return complain(p, "\"%s\": this port of the host is forwarded already",
                                                 text);
-                }
         }
         return 0;
 }
@@ -424,6 +429,17 @@ static int complain_at(struct parse *p, const char *key, const char *reason) {
         return complain(p, "%s", reason);
 }
 
+/* The port for ssh is one more forward. */
+static bool is_ssh_forwarded(const struct configuration *c) {
+        const struct configuration_forward ssh = { .address.s6_addr = { 127, 0, 0, 1 },
+                                                   .host_port = c->ssh_port };
+        bool taken = false;
+
+        for (size_t i = 0; c->ssh && c->ssh_port && i < c->n_forwards; i++)
+                taken = taken || forwards_collide(&c->forwards[i], &ssh);
+        return taken;
+}
+
 /* What members must agree on. */
 static int check(struct parse *p, json_t *root) {
         struct configuration *c = p->configuration;
@@ -447,6 +463,11 @@ static int check(struct parse *p, json_t *root) {
                 return complain_at(p, "forwards", "forwards need a network: the first of \"networks\"");
         if (!c->ssh && json_object_get(root, "ssh_port"))
                 return complain_at(p, "ssh_port", "\"ssh_port\" and \"ssh\": false contradict each other");
+        if (is_ssh_forwarded(c))
+                return complain_at(p, "ssh_port", "\"ssh_port\" is one of \"forwards\" too");
+        if (c->memory_limit_mib > 0 && c->memory_limit_mib < c->memory_mib)
+                return complain_at(p, "memory_limit_mib",
+                                   "\"memory_limit_mib\" is less than the VM's memory, \"memory_mib\"");
         return 0;
 }
 

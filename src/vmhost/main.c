@@ -307,10 +307,13 @@ static int prepare(struct program *program, struct error *error) {
 
 /* --check: touches nothing, and needs neither the lock nor a VM that does not run. */
 static int show_configuration(struct program *program, struct error *error) {
-        int r = find_directory(program, error);
+        const struct options *options = &program->options;
+        int r = options->check_file ? 0 : find_directory(program, error);
 
         if (r >= 0)
-                r = load_configuration(program, error);
+                r = options->check_file ? configuration_load(&program->configuration, options->check_file,
+                                                             options->name, error)
+                                        : load_configuration(program, error);
         if (r < 0)
                 return r;
         json_auto_t *object = program->configuration ? configuration_describe(program->configuration)

@@ -14,8 +14,9 @@ static const char usage[] =
         "  --name NAME        the VM: its files are in DIR/vms/NAME\n"
         "  --backend qemu     what runs it\n"
         "  --config-dir DIR   $XDG_DATA_HOME/berth, for root /var/lib/berth\n"
-        "  --check            print the configuration with all its defaults, or what is wrong with it, and "
-        "end\n"
+        "  --check[=FILE]     print the configuration, or one in another FILE, with all its defaults, or "
+        "what is\n"
+        "                     wrong with it, and end\n"
         "  --adopt            take over the VM that runs without a vmhost; do not start one that does not\n"
         "  --no-wait          return as soon as the control socket is there, not when the VM boots\n"
         "  --foreground       do not detach; log to standard error\n"
@@ -74,7 +75,7 @@ int options_parse(int argc, char **argv, struct options *ret, struct error *erro
                 { "name", required_argument, NULL, NAME },
                 { "backend", required_argument, NULL, BACKEND },
                 { "config-dir", required_argument, NULL, CONFIG },
-                { "check", no_argument, NULL, CHECK },
+                { "check", optional_argument, NULL, CHECK },
                 { "adopt", no_argument, NULL, ADOPT },
                 { "no-wait", no_argument, NULL, NO_WAIT },
                 { "foreground", no_argument, NULL, FOREGROUND },
@@ -104,6 +105,7 @@ int options_parse(int argc, char **argv, struct options *ret, struct error *erro
                         break;
                 case CHECK:
                         options.check = true;
+                        options.check_file = optarg;
                         break;
                 case ADOPT:
                         options.adopt = true;

@@ -18,6 +18,7 @@ struct options {
         bool no_wait; /* the starter goes on as soon as the control socket is there */
         bool debug;
         bool check; /* show the configuration, and that is all */
+        const char *check_file; /* in place of the VM's own; NULL: none */
 };
 
 enum options_result { OPTIONS_RUN = 0, OPTIONS_DONE = 1 };

@@ -66,9 +66,10 @@ no_scopes() {
 }
 
 @test "a QEMU that uses more than its limit is ended by the kernel, and the record says so" {
-        vm_create system big --memory-limit 64M
-        # It may be gone before it is seen to run.
+        vm_create system big --memory-limit 160M
+        # It may be gone before it is seen to run, or before its memory is full.
         run vm system start big
+        guest_run -t 60 system-big 'cat /dev/zero >/full' || true
         [ "$(vm_end system big .by)" = oom ]
         [[ $(vm system show big) == *"for want of memory"* ]]
         eventually 10 no_scopes

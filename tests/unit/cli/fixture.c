@@ -45,7 +45,7 @@ struct fixture *fixture_free(struct fixture *fixture) {
 }
 
 void fixture_start(struct fixture *fixture, const char *const *arguments) {
-        const char *argv[64] = { BERTH };
+        const char *argv[192] = { BERTH };
         int fds[2];
 
         for (size_t i = 0; arguments[i]; i++)

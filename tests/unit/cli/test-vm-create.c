@@ -179,6 +179,80 @@ static void test_refused(void **state) {
         }
 }
 
+/* What only vmhost knows better is not found out at the first start. */
+static void test_checked(void **state) {
+        static const struct {
+                const char *option, *before, *behind; /* given `n` times, around a number */
+                int n;
+                const char *more[8], *reason;
+        } cases[] = {
+                { "--forward", "", ":80", 65, { NULL }, "\"forwards\" must be an array of at most 64" },
+                { "--share", "/usr,tag=t", "", 17, { NULL }, "\"shares\" must be an array of at most 16" },
+                { "--ssh-key", KEY " k", "", 65, { NULL }, "\"ssh_keys\" must be an array of at most 64" },
+                { NULL,
+                  NULL,
+                  NULL,
+                  0,
+                  { "--share", "/usr,type=virtiofs,read-only" },
+                  "cannot be \"read_only\"" },
+                { NULL,
+                  NULL,
+                  NULL,
+                  0,
+                  { "--memory", "1G", "--memory-limit", "64M" },
+                  "less than the VM's memory" },
+                { NULL,
+                  NULL,
+                  NULL,
+                  0,
+                  { "--ssh-port", "8080", "--forward", "8080:80" },
+                  "one of \"forwards\" too" },
+                { NULL,
+                  NULL,
+                  NULL,
+                  0,
+                  { "--forward", "8080:80", "--forward", "0.0.0.0:8080:81" },
+                  "is forwarded already" },
+        };
+        struct fixture *fixture = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                const char *arguments[160] = { "vm", "create", "web", "--kernel", ANY_FILE };
+                _cleanup_free_ char *output = NULL;
+                char values[65][160];
+                size_t n = 5;
+                int status;
+
+                for (int j = 0; j < cases[i].n; j++) {
+                        snprintf(values[j], sizeof(values[j]), "%s%d%s", cases[i].before, j + 1000,
+                                 cases[i].behind);
+                        arguments[n++] = cases[i].option;
+                        arguments[n++] = values[j];
+                }
+                for (size_t j = 0; cases[i].more[j]; j++)
+                        arguments[n++] = cases[i].more[j];
+                output = fixture_run(fixture, &status, arguments);
+                if (!strstr(output, cases[i].reason))
+                        print_error("not \"%s\" in: %s", cases[i].reason, output);
+                assert_non_null(strstr(output, cases[i].reason));
+                assert_null(strstr(output, "config.json"));
+                assert_int_equal(status, 2);
+                assert_int_equal(count_vms(fixture), 0);
+        }
+        {
+                int status;
+                _cleanup_free_ char *output = fixture_run(
+                        fixture, &status,
+                        ARGUMENTS("vm", "create", "web", "--disk-size", "1G", "--machine", "microvm"));
+
+                assert_string_equal(output,
+                                    "berth: a \"microvm\" needs a \"kernel\": it has no firmware for disks\n"
+                                    "berth: `berth vm create --help` shows how it is used\n");
+                assert_int_equal(status, 2);
+                assert_int_equal(count_vms(fixture), 0);
+        }
+}
+
 static void test_exists(void **state) {
         struct fixture *fixture = *state;
         _cleanup_free_ char *first = NULL, *second = NULL;
@@ -513,6 +587,6 @@ static void test_bad_images(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-HARNESS_MAIN(TEST(test_options), TEST(test_refused), TEST(test_exists), TEST(test_race), TEST(test_leftovers),
-             TEST(test_leftovers_mounted),
-             TEST(test_rm_running), TEST(test_rm_mounted), TEST(test_rm_link), TEST(test_overlay), TEST(test_bad_images))
+HARNESS_MAIN(TEST(test_options), TEST(test_refused), TEST(test_checked), TEST(test_exists), TEST(test_race),
+             TEST(test_leftovers), TEST(test_leftovers_mounted), TEST(test_rm_running), TEST(test_rm_mounted),
+             TEST(test_rm_link), TEST(test_overlay), TEST(test_bad_images))

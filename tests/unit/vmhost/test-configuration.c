@@ -142,6 +142,20 @@ static void test_mistakes(void **state) {
                 { "{\"disk\":\"d\",\n\"hostname\":\"a.b\"}", ":2: \"hostname\" must be" },
                 { "{\"disk\":\"d\",\n\"ssh_user\":\"-x\"}", ":2: \"ssh_user\" is no name" },
                 { "{\"disk\":\"d\",\n\"ssh\":false,\n\"ssh_port\":1}", ":3: \"ssh_port\" and" },
+                { "{\"disk\":\"d\",\n\"memory_mib\":64,\n\"memory_limit_mib\":63}",
+                  ":3: \"memory_limit_mib\" is less than the VM's memory" },
+                { "{\"disk\":\"d\",\"networks\":[{\"network\":\"a\"}],\"forwards\":[\"8080:80\"],\n\"ssh_"
+                  "port\":8080}",
+                  ":2: \"ssh_port\" is one of \"forwards\" too" },
+                { "{\"disk\":\"d\",\"networks\":[{\"network\":\"a\"}],\"forwards\":[\"0.0.0.0:8080:80\"],"
+                  "\n\"ssh_port\":8080}",
+                  ":2: \"ssh_port\" is one of \"forwards\" too" },
+                { "{\"disk\":\"d\",\"networks\":[{\"network\":\"a\"}],\n\"forwards\":[\"8080:80\",\n\"0.0.0."
+                  "0:8080:81\"]}",
+                  ":3: \"0.0.0.0:8080:81\": this port of the host is forwarded already" },
+                { "{\"disk\":\"d\",\"networks\":[{\"network\":\"a\"}],\n\"forwards\":[\"[::]:8080:80\",\n\"[:"
+                  ":1]:8080:81\"]}",
+                  ":3: \"[::1]:8080:81\": this port of the host is forwarded already" },
                 { "{\"disk\":\"d\",\n\"ssh_port\":65536}", ":2: \"ssh_port\" must be" },
                 { "{\"disk\":\"d\",\n\"networks\":{}}", ":2: \"networks\" must be an array of at most 8" },
                 { "{\"disk\":\"d\",\n\"networks\":[\n1]}", ":3: a network must be an object" },
