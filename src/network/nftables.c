@@ -12,6 +12,8 @@
 #include "base/fd.h"
 #include "base/memory.h"
 
+#define REASON_SIZE 320 /* of what nft says, which quotes what it was given at any length */
+
 /* In the child: puts the text together, runs it, writes what went wrong, and gives the exit status. */
 static int run_child(nftables_print_fn print, const void *data, int report) {
         char *text = NULL;
@@ -27,7 +29,8 @@ static int run_child(nftables_print_fn print, const void *data, int report) {
 
         int r = nft_run_cmd_from_buffer(nft, text);
         const char *reason = r == 0 ? "" : nft_ctx_get_error_buffer(nft);
-        if (write(report, reason, strlen(reason)) < 0)
+        /* No more than is read: it waits for our end then, and not for our words. */
+        if (write(report, reason, strnlen(reason, REASON_SIZE - 1)) < 0)
                 return 1;
         return r != 0;
 }
@@ -51,7 +54,7 @@ int nftables_apply(int namespace, nftables_print_fn print, const void *data, str
         if (pid < 0)
                 return error_errno(error, -errno, "starting the nftables child");
 
-        char reason[320] = "";
+        char reason[REASON_SIZE] = "";
         size_t used = 0;
         ssize_t n;
         while ((n = read(reader, reason + used, sizeof(reason) - 1 - used)) > 0 || (n < 0 && errno == EINTR))
