@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/file.h"
@@ -60,8 +61,15 @@ static void free_strings(char **strings, size_t n) {
         free(strings);
 }
 
+struct configuration *configuration_ref(const struct configuration *configuration) {
+        struct configuration *c = (struct configuration *)configuration;
+
+        atomic_fetch_add(&c->further, 1);
+        return c;
+}
+
 struct configuration *configuration_free(struct configuration *c) {
-        if (!c)
+        if (!c || atomic_fetch_sub(&c->further, 1) > 0)
                 return NULL;
         for (const struct member *member = configuration_members; member->key; member++)
                 if (member->kind == MEMBER_TEXT || member->kind == MEMBER_PATH)

@@ -50,6 +50,7 @@ struct configuration_share {
 /* Paths are absolute: the file may give them relative to its own directory. Strings are NULL where the file
  * has none and there is no default. */
 struct configuration {
+        _Atomic unsigned further; /* references beside the first */
         unsigned memory_mib, cpus;
         enum configuration_machine machine;
         char *image; /* the read-only base of the disk, for those who make the overlay */
@@ -95,7 +96,9 @@ int configuration_load(struct configuration **ret, const char *path, const char 
 /* The same of a text; relative paths start at the directory of `path`, which is otherwise for messages. */
 int configuration_parse(struct configuration **ret, const char *path, const char *name, const char *text,
                         size_t size, struct error *error);
-/* NULL is fine. Returns NULL. */
+/* A further reference, for a thread that may live longer than its owner: a configuration is not changed. */
+struct configuration *configuration_ref(const struct configuration *configuration);
+/* Gives a reference back; the last one frees. NULL is fine. Returns NULL. */
 struct configuration *configuration_free(struct configuration *configuration);
 void configuration_freep(struct configuration **configuration);
 

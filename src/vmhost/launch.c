@@ -23,7 +23,8 @@ enum owner { OPEN, COMMITTED, ABANDONED };
 /* Belongs to the thread until it reports DONE, but for `source` and `progress`; once abandoned, to the thread
  * alone. */
 struct launch {
-        struct launch_settings settings;
+        struct configuration *configuration; /* a reference: its owner may go before the thread */
+        uint16_t preferred_ssh_port;
         char *directory, *name;
         struct session *session;
         struct launch_result result;
@@ -48,9 +49,10 @@ const char *launch_step_name(enum launch_step step) {
 }
 
 static void launch_destroy(struct launch *launch) {
-        session_free(launch->session);
         fd_close(launch->report);
         fd_close(launch->progress);
+        configuration_free(launch->configuration);
+        session_free(launch->session);
         free(launch->directory);
         free(launch->name);
         free(launch);
@@ -65,7 +67,7 @@ static void report(struct launch *launch, unsigned char byte) {
 /* The leases of a session outlive its QEMU; where they are gone all the same, from the start. A session that
  * is handed back has all its forwards: the next launch takes them for granted. */
 static int get_networks(struct launch *launch, struct error *error) {
-        const struct configuration *configuration = launch->settings.configuration;
+        const struct configuration *configuration = launch->configuration;
         int r;
 
         if (launch->session) {
@@ -78,7 +80,7 @@ static int get_networks(struct launch *launch, struct error *error) {
         if (r < 0)
                 return r;
         report(launch, LAUNCH_FORWARDS);
-        r = session_forward_all(launch->session, configuration, launch->settings.preferred_ssh_port, error);
+        r = session_forward_all(launch->session, configuration, launch->preferred_ssh_port, error);
         if (r < 0)
                 launch->session = session_free(launch->session);
         return r;
@@ -98,8 +100,8 @@ static int launch_run(struct launch *launch) {
         if (!atomic_compare_exchange_strong(&launch->owner, &expected, COMMITTED))
                 return -ECANCELED;
         report(launch, LAUNCH_QEMU);
-        result->pidfd = qemu_spawn(launch->settings.configuration, launch->session, launch->directory,
-                                   launch->name, &result->pid, &result->error);
+        result->pidfd = qemu_spawn(launch->configuration, launch->session, launch->directory, launch->name,
+                                   &result->pid, &result->error);
         if (result->pidfd < 0)
                 return result->pidfd;
         session_handed_over(launch->session);
@@ -171,7 +173,8 @@ int launch_begin(struct launch **ret, struct loop *loop, const struct launch_set
                 session_free(consume_session);
                 return -ENOMEM;
         }
-        launch->settings = *settings;
+        launch->configuration = configuration_ref(settings->configuration);
+        launch->preferred_ssh_port = settings->preferred_ssh_port;
         launch->session = consume_session;
         launch->handlers = handlers;
         launch->data = data;

@@ -23,7 +23,7 @@ struct launch;
 enum launch_step { LAUNCH_NETWORKS, LAUNCH_FORWARDS, LAUNCH_QEMU };
 
 struct launch_settings {
-        const struct configuration *configuration; /* borrowed; outlives the process's threads */
+        const struct configuration *configuration; /* it takes a reference */
         const char *directory, *name; /* copied */
         uint16_t preferred_ssh_port;
 };

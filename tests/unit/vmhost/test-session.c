@@ -506,8 +506,34 @@ static void test_forwards_after_a_failure(void **state) {
         session_free(session);
 }
 
+/* One that is given up goes on until it notices, whatever else has gone by then. */
+static void test_abandoned(void **state) {
+        struct world *world = *state;
+        struct configuration *c = parse_with("");
+        const struct launch_settings settings = { .configuration = c,
+                                                  .directory = "/nowhere",
+                                                  .name = "web" };
+        struct launch *launch;
+        struct loop *loop;
+
+        signal(SIGPIPE, SIG_IGN); /* as vmhost does: nobody reads its steps any more */
+        assert_int_equal(loop_new(&loop), 0);
+        assert_int_equal(kill(world->child, SIGSTOP), 0); /* the launch waits for an answer */
+        assert_int_equal(launch_begin(&launch, loop, &settings, NULL, &launch_handlers, NULL), 0);
+        assert_true(launch_abandon(launch));
+        loop_free(loop);
+        configuration_free(c);
+        assert_int_equal(kill(world->child, SIGCONT), 0);
+        expect_log(world, LOG_ACQUIRE("shared"));
+        expect_log(world, LOG_START_SHARED);
+        expect_log(world, LOG_ACQUIRE("host"));
+        expect_log(world, LOG_START_HOST);
+        expect_log(world, "h{\"command\":\"forward\",\"name\":\"web\",\"port\":22,\"protocol\":\"tcp\"}");
+        expect_ends(world);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 HARNESS_MAIN(TEST(test_life), TEST(test_refusals),
              cmocka_unit_test_setup_teardown(test_patience, setup_busy, teardown), TEST(test_forwards),
-             TEST(test_adopt), TEST(test_forwards_after_a_failure))
+             TEST(test_adopt), TEST(test_forwards_after_a_failure), TEST(test_abandoned))
