@@ -157,7 +157,7 @@ static void record_end(struct supervisor *supervisor, const struct end *end) {
         state->run = NULL;
 }
 
-/* The last vmhost left a run behind that is not there any more, or was dying when it was found. */
+/* The last vmhost left a run behind that is not there any more. */
 static void record_lost_run(struct supervisor *supervisor) {
         struct end end = END_INIT;
 
@@ -168,6 +168,11 @@ static void record_lost_run(struct supervisor *supervisor) {
         supervisor->state.phase = PHASE_FAILED;
         end_deinit(&end);
         save(supervisor, true);
+}
+
+static void tell_end(struct supervisor *supervisor) {
+        save(supervisor, true);
+        emit(supervisor, "end", json_pack("{s:O?}", "end", supervisor->state.last_end));
 }
 
 /* No run follows but after this pause, if the policy is for one. */
@@ -183,8 +188,7 @@ static void go_on_after(struct supervisor *supervisor, const struct end *end) {
                 supervisor->pause_end = loop_now() + pause_ms * 1000;
                 source_arm(supervisor->pause, pause_ms * 1000);
         }
-        save(supervisor, true);
-        emit(supervisor, "end", json_pack("{s:O?}", "end", supervisor->state.last_end));
+        tell_end(supervisor);
         if (again) {
                 log_info("ended (%s): %s; started again in %llu ms", end_by_name(end->by), reason,
                          (unsigned long long)pause_ms);
@@ -197,21 +201,22 @@ static void go_on_after(struct supervisor *supervisor, const struct end *end) {
 
 static void on_ended(struct end *end, void *data) {
         struct supervisor *supervisor = data;
+        bool lost = supervisor->adopting && supervisor->state.wanted_running;
 
-        if (supervisor->adopting && supervisor->state.wanted_running && supervisor->adopt_only) {
-                supervisor->adopting = false;
-                record_lost_run(supervisor);
-                emit(supervisor, "end", json_pack("{s:O?}", "end", supervisor->state.last_end));
-                finish(supervisor);
-        } else if (supervisor->adopting && supervisor->state.wanted_running) {
+        supervisor->adopting = false;
+        record_end(supervisor, end);
+        if (lost && !supervisor->adopt_only) {
                 /* From the loop, like any restart; but it is the start that was asked for. */
-                supervisor->adopting = false;
-                record_lost_run(supervisor);
                 supervisor->pause_end = loop_now();
                 source_arm(supervisor->pause, 0);
+        }
+        if (lost) {
+                tell_end(supervisor);
+                log_info("ended (%s) as it was found: %s", end_by_name(end->by),
+                         end->reason ? end->reason : "");
+                if (supervisor->adopt_only)
+                        finish(supervisor);
         } else {
-                supervisor->adopting = false;
-                record_end(supervisor, end);
                 go_on_after(supervisor, end);
         }
         end_deinit(end);

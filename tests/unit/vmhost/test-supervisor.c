@@ -226,16 +226,22 @@ static void test_lost_run(void **state) {
         free(text);
         end(&stage);
 
-        /* One that dies as it is adopted was lost as well, and the start is made. */
+        /* One that dies as it is adopted has its own end on record, and the start is made. */
         assert_int_equal(begin(&stage, LEFT_RUN, 0), 0);
-        struct end dead = { .by = END_BY_CRASH };
+        struct end dead = { .by = END_BY_CRASH,
+                            .panicked = true,
+                            .reason = strdup("the guest's kernel panicked") };
         controller_end(&stage.controller, &dead);
         assert_int_equal(stage.n_started, 0);
         assert_int_equal(loop_run(stage.loop), 0);
         assert_int_equal(stage.n_started, 1);
         assert_int_equal(stage.n_finished, 0);
+        assert_non_null(strstr(stage.events, "end "));
         text = state_text(&stage);
-        assert_non_null(strstr(text, "\"by\": \"unknown\""));
+        assert_non_null(strstr(text, "\"by\": \"crash\""));
+        assert_non_null(strstr(text, "\"panicked\": true"));
+        assert_non_null(strstr(text, "\"reason\": \"the guest's kernel panicked\""));
+        assert_non_null(strstr(text, "\"run\": null"));
         free(text);
         end(&stage);
 
@@ -284,7 +290,7 @@ static void test_adopt_only(void **state) {
         assert_int_equal(stage.n_finished, 1);
         assert_int_equal(stage.n_up, 0);
         text = state_text(&stage);
-        assert_non_null(strstr(text, "\"by\": \"unknown\""));
+        assert_non_null(strstr(text, "\"by\": \"crash\""));
         free(text);
         end(&stage);
 }
