@@ -127,7 +127,7 @@ static int on_child(struct source *source, const siginfo_t *info, void *data) {
         return 0;
 }
 
-/* A run that came to no process. */
+/* A run that came to no process; what it listened at may be there already. */
 static void end_unborn(struct qemu *qemu, enum stop_stage stage, const char *reason) {
         struct end end = END_INIT;
 
@@ -135,6 +135,7 @@ static void end_unborn(struct qemu *qemu, enum stop_stage stage, const char *rea
         end.stage = stage;
         end.reason = strdup(reason);
         forget_run(qemu);
+        remove_sockets(qemu);
         controller_end(&qemu->base, &end);
 }
 
@@ -216,7 +217,7 @@ static void qemu_stop(struct controller *controller, uint64_t budget_ms) {
 
         if (!stop_unborn(qemu))
                 stop_begin(qemu->stop, budget_ms);
-        else if (qemu->launch && !qemu->wanted_budget_ms)
+        else if (qemu->launch && (!qemu->wanted_budget_ms || budget_ms < qemu->wanted_budget_ms))
                 qemu->wanted_budget_ms = budget_ms;
 }
 

@@ -86,9 +86,17 @@ static int get_networks(struct launch *launch, struct error *error) {
         return r;
 }
 
+/* From here on nobody gives up any more. */
+static bool commit(void *data) {
+        struct launch *launch = data;
+        int expected = OPEN;
+
+        return atomic_compare_exchange_strong(&launch->owner, &expected, COMMITTED);
+}
+
 static int launch_run(struct launch *launch) {
         struct launch_result *result = &launch->result;
-        int expected = OPEN, r;
+        int r;
 
         report(launch, LAUNCH_NETWORKS);
         r = get_networks(launch, &result->error);
@@ -97,11 +105,9 @@ static int launch_run(struct launch *launch) {
         r = console_begin_run(launch->directory);
         if (r < 0)
                 return error_errno(&result->error, r, "cannot begin a log of the console");
-        if (!atomic_compare_exchange_strong(&launch->owner, &expected, COMMITTED))
-                return -ECANCELED;
         report(launch, LAUNCH_QEMU);
-        result->pidfd = qemu_spawn(launch->configuration, launch->session, launch->directory, launch->name,
-                                   &result->pid, &result->error);
+        result->pidfd = qemu_spawn(launch->configuration, launch->session, launch->directory, launch->name, commit,
+                                   launch, &result->pid, &result->error);
         if (result->pidfd < 0)
                 return result->pidfd;
         session_handed_over(launch->session);

@@ -16,7 +16,7 @@
  * hands all back.
  *
  * Giving up: launch_abandon stops waiting, and the thread undoes what it did once it notices; it is refused
- * from the moment on when QEMU is about to be started, so that no QEMU is left that nobody knows of.
+ * from the moment on when QEMU is about to be executed, so that no QEMU is left that nobody knows of.
  */
 struct launch;
 

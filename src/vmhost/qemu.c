@@ -39,6 +39,8 @@ struct preparation {
         int vhosts[VHOSTS_MAX];
         size_t n_vhosts;
         int shares[CONFIGURATION_SHARES_MAX]; /* of virtiofs; -1 for 9p */
+        qemu_commit_fn commit;
+        void *data; /* of commit */
 };
 
 static const char *const channel_names[CHANNELS] = { QEMU_QMP_SOCKET, QEMU_CONSOLE_SOCKET,
@@ -171,8 +173,11 @@ static bool is_block_device(const char *path) {
 
 static int place(pid_t pid, void *data, struct error *error) {
         const struct preparation *p = data;
+        int r = scope_is_wanted(p->c) ? scope_enter(pid, p->c, p->name, error) : 0;
 
-        return scope_enter(pid, p->c, p->name, error);
+        if (r == 0 && p->commit && !p->commit(p->data))
+                return error_set(error, -ECANCELED, "QEMU is not wanted any more");
+        return r;
 }
 
 static int start(struct preparation *p, const struct session *session, pid_t *ret_pid, struct error *error) {
@@ -222,16 +227,21 @@ static int start(struct preparation *p, const struct session *session, pid_t *re
                                      .log = p->log,
                                      .confined = p->c->confine,
                                      .ruleset = p->ruleset,
-                                     .place = scope_is_wanted(p->c) ? place : NULL,
+                                     .place = place,
                                      .data = p };
         return spawn_run(&spawn, ret_pid, error);
 }
 
 int qemu_spawn(const struct configuration *configuration, const struct session *session,
-               const char *directory, const char *name, pid_t *ret_pid, struct error *error) {
-        _cleanup_(preparation_deinit) struct preparation p = {
-                .c = configuration, .directory = directory, .name = name, .log = -1, .ruleset = -1
-        };
+               const char *directory, const char *name, qemu_commit_fn commit, void *data, pid_t *ret_pid,
+               struct error *error) {
+        _cleanup_(preparation_deinit) struct preparation p = { .c = configuration,
+                                                               .directory = directory,
+                                                               .name = name,
+                                                               .log = -1,
+                                                               .ruleset = -1,
+                                                               .commit = commit,
+                                                               .data = data };
         pid_t pid = 0;
 
         for (size_t i = 0; i < CHANNELS; i++)

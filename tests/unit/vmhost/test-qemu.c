@@ -81,7 +81,8 @@ static int start(struct world *world, const char *more, struct error *error) {
 
         write_text(path, text);
         assert_int_equal(configuration_load(&world->configuration, path, "web", error), 0);
-        world->pidfd = qemu_spawn(world->configuration, NULL, world->directory, "web", &world->pid, error);
+        world->pidfd = qemu_spawn(world->configuration, NULL, world->directory, "web", NULL, NULL,
+                                  &world->pid, error);
         return world->pidfd;
 }
 
@@ -327,8 +328,8 @@ static void test_overlay(void **state) {
                 write_text(path, text);
                 world->configuration = configuration_free(world->configuration);
                 assert_int_equal(configuration_load(&world->configuration, path, "web", NULL), 0);
-                world->pidfd = qemu_spawn(world->configuration, NULL, world->directory, "web", &world->pid,
-                                          &error);
+                world->pidfd = qemu_spawn(world->configuration, NULL, world->directory, "web", NULL, NULL,
+                                          &world->pid, &error);
                 if (i == 0) {
                         assert_int_equal(world->pidfd, -EINVAL);
                         assert_non_null(strstr(error.text, "is not the configuration's \"image\""));

@@ -454,6 +454,44 @@ static void test_qemu_that_fails(void **state) {
         teardown(&vm);
 }
 
+/* While systemd is asked for the limits, and takes its time. */
+static void test_stopped_in_preparation(void **state) {
+        static const char busctl[] = "#!/bin/sh\nd=${0%/*}\necho $$ >$d/pid\nread never <$d/fifo\n";
+        _cleanup_free_ char *path = strdup(getenv("PATH")), *longer = NULL, *tool = NULL, *fifo = NULL;
+        struct vm vm;
+        int status;
+
+        need_qemu();
+        setup(&vm);
+        longer = text_format("%s:%s", vm.directory, path);
+        tool = text_format("%s/busctl", vm.directory);
+        fifo = text_format("%s/fifo", vm.directory);
+        assert_int_equal(file_write(tool, busctl, strlen(busctl), 0755, false, NULL), 0);
+        assert_int_equal(mkfifo(fifo, 0600), 0);
+        configure(&vm, ",\"memory_limit_mib\":512");
+        setenv("PATH", longer, 1);
+        pid_t starter = fork();
+        assert_true(starter >= 0);
+        if (starter == 0)
+                _exit(start_qemu(&vm));
+        setenv("PATH", path, 1);
+        /* It reads, and so runs, when this opens. */
+        int writer = open(fifo, O_WRONLY | O_CLOEXEC);
+        assert_true(writer >= 0);
+        pid_t pid = pid_of(&vm);
+        free(ask(&vm, "{\"method\":\"stop\"}"));
+        end_by(pid, 0);
+        assert_int_equal(waitpid(starter, &status, 0), starter);
+        assert_int_equal(WEXITSTATUS(status), 1);
+        assert_ended(&vm, "host", "quit");
+        assert_false(has_file(&vm, "qmp.sock"));
+        char *asked = read_file(&vm, "pid");
+        close(writer);
+        end_by(atoi(asked), 0);
+        free(asked);
+        teardown(&vm);
+}
+
 static void await_bound(const struct vm *vm, const char *name) {
         _cleanup_free_ char *path = text_format("%s/%s", vm->directory, name);
         struct stat status;
@@ -621,5 +659,6 @@ HARNESS_MAIN(cmocka_unit_test(test_usage), cmocka_unit_test(test_detached),
              cmocka_unit_test(test_what_is_removed), cmocka_unit_test(test_stopped_starter),
              cmocka_unit_test(test_start_that_fails),
              cmocka_unit_test(test_qemu_that_fails), cmocka_unit_test(test_qemu_stopped),
-             cmocka_unit_test(test_qemu_talkative), cmocka_unit_test(test_qemu_killed),
-             cmocka_unit_test(test_qemu_adopted), cmocka_unit_test(test_qemu_without_a_record))
+             cmocka_unit_test(test_stopped_in_preparation), cmocka_unit_test(test_qemu_talkative),
+             cmocka_unit_test(test_qemu_killed), cmocka_unit_test(test_qemu_adopted),
+             cmocka_unit_test(test_qemu_without_a_record))
