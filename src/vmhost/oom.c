@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "loop/loop.h"
 #include "vmhost/cgroup.h"
 
 /* The number behind a word at the beginning of a line; `missing` where there is none. */
@@ -51,6 +52,7 @@ void oom_begin(struct oom *oom, pid_t pid) {
 void oom_look(struct oom *oom) {
         oom->cgroup_kills = read_count(oom->cgroup, "oom_kill", UINT64_MAX);
         oom->machine_kills = machine_kills(UINT64_MAX);
+        oom->looked = loop_now();
 }
 
 /* One record per read, in the order of the log (Documentation/ABI/testing/dev-kmsg). */
@@ -76,5 +78,5 @@ static bool log_names(pid_t pid) {
 bool oom_was_killed(const struct oom *oom) {
         /* Where a count could not be read it is as high as can be, and nothing is above it. */
         return log_names(oom->pid) || read_count(oom->cgroup, "oom_kill", 0) > oom->cgroup_kills ||
-               machine_kills(0) > oom->machine_kills;
+               (loop_now() - oom->looked < OOM_FRESH && machine_kills(0) > oom->machine_kills);
 }

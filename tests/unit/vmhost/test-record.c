@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "harness.h"
+#include "loop/loop.h"
 #include "vmhost/end.h"
 #include "vmhost/identity.h"
 #include "vmhost/oom.h"
@@ -288,7 +289,12 @@ static void test_no_oom(void **state) {
         if (oom.machine_kills == UINT64_MAX)
                 skip();
         oom.machine_kills -= 1; /* below 0 where there was none yet: as high as can be */
+        oom.looked = loop_now();
         assert_int_equal(oom_was_killed(&oom), oom.machine_kills != UINT64_MAX);
+
+        /* But for one that was not heard of for long, others may have been killed since. */
+        oom.looked -= OOM_FRESH;
+        assert_false(oom_was_killed(&oom));
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_judgement), cmocka_unit_test(test_reason_that_is_no_text),
