@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/vm-channel.h"
+#include "cli/vm-clock.h"
 #include "cli/vm-request.h"
 #include "cli/vm-view.h"
 
@@ -17,12 +18,14 @@
 struct stream {
         const char *name; /* borrowed */
         struct vm_channel *channel; /* NULL once it has ended */
+        bool heard; /* the first event, where it stands, comes at once */
 };
 
 struct streams {
         struct stream *streams;
         size_t n, n_open;
-        size_t n_refused;
+        size_t n_failed;
+        const char *config; /* borrowed */
         bool json;
 };
 
@@ -73,6 +76,11 @@ static int print_event(const struct streams *streams, const char *name, json_t *
         return fflush(stdout) == 0 ? 0 : -errno;
 }
 
+static void close_stream(struct streams *streams, struct stream *stream) {
+        stream->channel = vm_channel_free(stream->channel);
+        streams->n_open--;
+}
+
 /* Prints what one has. 0 or -errno of our own. */
 static int drain(struct streams *streams, struct stream *stream) {
         for (;;) {
@@ -84,23 +92,50 @@ static int drain(struct streams *streams, struct stream *stream) {
                 if (r == -EPROTO)
                         continue;
                 if (r == -EREMOTEIO) {
-                        streams->n_refused++;
+                        streams->n_failed++;
                         fflush(stdout);
                         fprintf(stderr, "berth: %s: %s\n", stream->name, vm_channel_refusal(stream->channel));
                 }
                 if (r < 0) {
-                        stream->channel = vm_channel_free(stream->channel);
-                        streams->n_open--;
+                        close_stream(streams, stream);
                         return 0;
                 }
+                stream->heard = true;
                 r = print_event(streams, stream->name, event);
                 if (r < 0)
                         return r;
         }
 }
 
+/* Of those that had the time to say where they stand. 0 or -errno of our own. */
+static int give_up_silent(struct streams *streams) {
+        for (size_t i = 0; i < streams->n; i++) {
+                struct stream *stream = &streams->streams[i];
+                _cleanup_free_ char *directory = NULL;
+
+                if (!stream->channel || stream->heard)
+                        continue;
+                directory = text_format("%s/vms/%s", streams->config, stream->name);
+                if (!directory)
+                        return -ENOMEM;
+                vm_tell_silent(stream->name, directory);
+                close_stream(streams, stream);
+                streams->n_failed++;
+        }
+        return 0;
+}
+
+static bool all_heard(const struct streams *streams) {
+        for (size_t i = 0; i < streams->n; i++)
+                if (streams->streams[i].channel && !streams->streams[i].heard)
+                        return false;
+        return true;
+}
+
 static int follow(struct streams *streams) {
+        uint64_t deadline = vm_clock_in_ms(VM_REQUEST_TIMEOUT_MS);
         struct pollfd pollfds[STREAMS_MAX];
+        int r;
 
         while (streams->n_open > 0) {
                 for (size_t i = 0; i < streams->n; i++) {
@@ -109,20 +144,24 @@ static int follow(struct streams *streams) {
                         pollfds[i] = (struct pollfd){ .fd = channel ? vm_channel_fd(channel) : -1,
                                                       .events = POLLIN };
                 }
-                if (poll(pollfds, streams->n, -1) < 0 && errno != EINTR)
+                if (poll(pollfds, streams->n, all_heard(streams) ? -1 : vm_clock_left_ms(deadline)) < 0 &&
+                    errno != EINTR)
                         return -errno;
                 for (size_t i = 0; i < streams->n; i++) {
-                        int r = streams->streams[i].channel ? drain(streams, &streams->streams[i]) : 0;
+                        r = streams->streams[i].channel ? drain(streams, &streams->streams[i]) : 0;
 
                         if (r < 0)
                                 return r;
                 }
+                r = vm_clock_left_ms(deadline) == 0 ? give_up_silent(streams) : 0;
+                if (r < 0)
+                        return r;
         }
         return 0;
 }
 
-static int open_stream(struct streams *streams, const char *config, const char *name) {
-        _cleanup_free_ char *directory = text_format("%s/vms/%s", config, name);
+static int open_stream(struct streams *streams, const char *name) {
+        _cleanup_free_ char *directory = text_format("%s/vms/%s", streams->config, name);
         struct stream *stream = &streams->streams[streams->n];
         int r;
 
@@ -145,13 +184,14 @@ static int follow_one(struct session *session, struct streams *streams, const ch
         r = vm_find(session, name, &vm);
         if (r < 0)
                 return r;
-        r = open_stream(streams, vm.config, vm.name);
+        streams->config = vm.config;
+        r = open_stream(streams, vm.name);
         if (r < 0)
                 return vm_request_failed(session, &vm, r);
         r = follow(streams);
         if (r < 0)
                 return error_errno(&session->error, r, "cannot follow the events");
-        return streams->n_refused > 0 ? STATUS_FAILED : STATUS_OK;
+        return streams->n_failed > 0 ? STATUS_FAILED : STATUS_OK;
 }
 
 /* Of all that run now. */
@@ -166,16 +206,25 @@ static int follow_all(struct session *session, struct streams *streams) {
                 r = vm_names(config, &names, &n, &session->error);
         if (r < 0)
                 return r;
-        for (size_t i = 0; i < n && streams->n < STREAMS_MAX; i++)
-                if (open_stream(streams, config, names[i]) == -ENOMEM)
-                        return error_set(&session->error, -ENOMEM, "out of memory");
-        if (streams->n == 0)
+        streams->config = config;
+        for (size_t i = 0; i < n && streams->n < STREAMS_MAX; i++) {
+                r = open_stream(streams, names[i]);
+                if (r == -ENOMEM)
+                        return error_set(&session->error, r, "out of memory");
+                if (r == -EAGAIN) {
+                        _cleanup_free_ char *directory = text_format("%s/vms/%s", config, names[i]);
+
+                        vm_tell_silent(names[i], directory ? directory : config);
+                        streams->n_failed++;
+                }
+        }
+        if (streams->n == 0 && streams->n_failed == 0)
                 return error_set(&session->error, -ENOENT,
                                  "no VM is running\n`berth vm start NAME` starts one");
         r = follow(streams);
         if (r < 0)
                 return error_errno(&session->error, r, "cannot follow the events");
-        return streams->n_refused > 0 ? STATUS_FAILED : STATUS_OK;
+        return streams->n_failed > 0 ? STATUS_FAILED : STATUS_OK;
 }
 
 static int run_vm_events(struct session *session, const struct arguments *arguments) {

@@ -5,6 +5,8 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/vm-log.h"
+#include "cli/vm-request.h"
+#include "cli/vm-state.h"
 
 static int run_vm_logs(struct session *session, const struct arguments *arguments) {
         _cleanup_(vm_log_close) struct vm_log log = VM_LOG_INIT;
@@ -26,6 +28,11 @@ static int run_vm_logs(struct session *session, const struct arguments *argument
                                  "VM %s has no console log: it never ran\n`berth vm start %s` starts it",
                                  vm.name, vm.name);
         r = vm_log_print(&log, lines, older, &session->error);
+        /* One that is frozen would be followed without an end, and without a word. */
+        if (r == 0 && arguments_has(arguments, "f") && vm_presence(vm.directory) == VM_PRESENCE_HOSTED)
+                r = vm_check_answers(session, &vm, VM_REQUEST_TIMEOUT_MS);
+        if (r == -EHOSTDOWN)
+                r = 0;
         if (r == 0 && arguments_has(arguments, "f"))
                 r = vm_log_follow(&log, -1, &session->error);
         return r < 0 ? r : STATUS_OK;

@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/table.h"
 #include "cli/vm-directory.h"
+#include "cli/vm-request.h"
 #include "cli/vm-survey.h"
 #include "cli/vm-view.h"
 
@@ -47,7 +48,7 @@ static int print_table(const json_t *list) {
 }
 
 /* What somebody should do something about, below the table. */
-static void print_advice(const json_t *list) {
+static int print_advice(const json_t *list, const char *config) {
         const json_t *vm;
         size_t i;
 
@@ -55,17 +56,20 @@ static void print_advice(const json_t *list) {
         json_array_foreach(list, i, vm) {
                 const char *name = view_string(vm, "name"), *state = view_string(vm, "state");
 
-                if (text_equal(state, "silent"))
-                        fprintf(stderr,
-                                "berth: the vmhost of %s does not answer; `berth vm show %s` says more\n",
-                                name, name);
-                else if (text_equal(state, "orphaned"))
+                if (text_equal(state, "silent")) {
+                        _cleanup_free_ char *directory = text_format("%s/vms/%s", config, name);
+
+                        if (!directory)
+                                return -ENOMEM;
+                        vm_tell_silent(name, directory);
+                } else if (text_equal(state, "orphaned"))
                         fprintf(stderr,
                                 "berth: %s runs and its vmhost was killed; `berth vm start %s` gives it a "
                                 "new "
                                 "one\n",
                                 name, name);
         }
+        return 0;
 }
 
 static int run_vm_ls(struct session *session, const struct arguments *arguments) {
@@ -88,11 +92,9 @@ static int run_vm_ls(struct session *session, const struct arguments *arguments)
         r = vm_survey(config, names, n, &list);
         if (r == 0)
                 r = arguments_has(arguments, "json") ? view_print_json(list) : print_table(list);
-        if (r < 0)
-                return error_set(&session->error, r, "out of memory");
-        if (!arguments_has(arguments, "json"))
-                print_advice(list);
-        return STATUS_OK;
+        if (r == 0 && !arguments_has(arguments, "json"))
+                r = print_advice(list, config);
+        return r < 0 ? error_set(&session->error, r, "out of memory") : STATUS_OK;
 }
 
 static const struct option_spec options[] = {

@@ -16,12 +16,21 @@
 static int wait_for_end(struct session *session, const struct vm *vm, uint64_t deadline, json_t **ret_end) {
         _cleanup_(vm_channel_freep) struct vm_channel *channel = NULL;
         json_auto_t *reply = NULL;
-        int r;
+        int left, r;
 
         if (vm_presence(vm->directory) == VM_PRESENCE_ORPHAN)
                 return vm_not_running(session, vm);
         if (vm_presence(vm->directory) == VM_PRESENCE_NONE)
                 return 0;
+        /* One that is frozen would be waited for without a word. */
+        left = vm_clock_left_ms(deadline);
+        r = vm_check_answers(session, vm,
+                             left < 0 || left > VM_REQUEST_TIMEOUT_MS ? VM_REQUEST_TIMEOUT_MS
+                                                                      : (unsigned)left);
+        if (r == -EHOSTDOWN && vm_presence(vm->directory) == VM_PRESENCE_NONE)
+                return 0;
+        if (r < 0)
+                return r;
         r = vm_channel_watch(&channel, vm->directory, "wait");
         if (r == 0)
                 r = vm_channel_wait(channel, deadline, &reply);

@@ -2,10 +2,16 @@
 #include "cli/vm-request.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "cli/view.h"
 #include "cli/vm-channel.h"
 #include "cli/vm-state.h"
+
+#define SILENT "the vmhost of %s does not answer"
+#define ADVICE                                                                                               \
+        "%s/" VM_LOG " may say why; killed, it leaves the VM running, and `berth vm start %s` starts "       \
+        "another"
 
 int vm_not_running(struct session *session, const struct vm *vm) {
         if (vm_presence(vm->directory) == VM_PRESENCE_ORPHAN)
@@ -27,11 +33,8 @@ int vm_request_failed(struct session *session, const struct vm *vm, int code) {
                 return vm_not_running(session, vm);
         case -ETIMEDOUT:
         case -EAGAIN:
-                return error_set(&session->error, -ETIMEDOUT,
-                                 "the vmhost of %s does not answer\n"
-                                 "%s/" VM_LOG " may say why; killed, it leaves the VM running, and `berth vm "
-                                 "start %s` starts another",
-                                 vm->name, vm->directory, vm->name);
+                return error_set(&session->error, -ETIMEDOUT, SILENT "\n" ADVICE, vm->name, vm->directory,
+                                 vm->name);
         case -EPROTO:
                 return error_set(&session->error, code,
                                  "what answers at %s/" VM_CONTROL_SOCKET " is no vmhost", vm->directory);
@@ -45,6 +48,18 @@ int vm_watch_failed(struct session *session, const struct vm *vm, const struct v
         if (code != -EREMOTEIO || !channel)
                 return vm_request_failed(session, vm, code);
         return error_set(&session->error, code, "%s: %s", vm->name, vm_channel_refusal(channel));
+}
+
+void vm_tell_silent(const char *name, const char *directory) {
+        fflush(stdout);
+        fprintf(stderr, "berth: " SILENT "\nberth: " ADVICE "\n", name, directory, name);
+}
+
+int vm_check_answers(struct session *session, const struct vm *vm, unsigned timeout_ms) {
+        json_auto_t *request = json_pack("{s:s}", "method", "status"), *reply = NULL;
+        int r = vm_channel_ask(vm->directory, request, timeout_ms, &reply);
+
+        return r < 0 ? vm_request_failed(session, vm, r) : 0;
 }
 
 int vm_request(struct session *session, const struct vm *vm, const char *method, json_t *consume_members,

@@ -21,6 +21,11 @@ int vm_request(struct session *session, const struct vm *vm, const char *method,
 /* Why VM_PRESENCE is not what a command needs: the text for a VM that no vmhost supervises; returns
  * -EHOSTDOWN. */
 int vm_not_running(struct session *session, const struct vm *vm);
+/* Whether the vmhost answers at all, before its answer is waited for without end. 0 or as vm_request. */
+int vm_check_answers(struct session *session, const struct vm *vm, unsigned timeout_ms);
+/* Says on standard error that it does not, and what to do about that. */
+void vm_tell_silent(const char *name, const char *directory);
+
 /* The text for a failure of vm_channel_*; returns code. */
 int vm_request_failed(struct session *session, const struct vm *vm, int code);
 /* The same for one of vm_channel_watch (channel may be NULL). */

@@ -242,20 +242,12 @@ static int fail_late(struct start *start, unsigned timeout_s) {
                          start->vm->name);
 }
 
-/* One that is there and answers nothing would be waited for in vain. */
-static int check_answers(struct session *session, const struct vm *vm) {
-        json_auto_t *request = json_pack("{s:s}", "method", "status"), *reply = NULL;
-        int r = vm_channel_ask(vm->directory, request, VM_REQUEST_TIMEOUT_MS, &reply);
-
-        return r < 0 ? vm_request_failed(session, vm, r) : 0;
-}
-
 /* Joins the vmhost that is there, or starts one. */
 static int begin(struct start *start) {
         start->hosted = vm_presence(start->vm->directory) == VM_PRESENCE_HOSTED;
         start->ended = false;
         if (start->hosted)
-                return check_answers(start->session, start->vm);
+                return vm_check_answers(start->session, start->vm, VM_REQUEST_TIMEOUT_MS);
         return vm_launch(start->session, start->vm, &start->program);
 }
 

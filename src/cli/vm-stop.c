@@ -83,6 +83,13 @@ static int stop_hosted(struct session *session, const struct vm *vm, const struc
                 return vm_request_failed(session, vm, r);
         }
         r = vm_request(session, vm, order->force ? "force_stop" : "stop", members, &reply);
+        /* The order may wait in its socket. */
+        if (r == -ETIMEDOUT) {
+                const struct error silence = session->error;
+
+                return error_set(&session->error, r, "%s\nif it goes on, it may still %s the VM",
+                                 silence.text, order->force ? "kill" : "stop");
+        }
         if (r < 0)
                 return r;
         if (order->no_wait)

@@ -146,6 +146,16 @@ static void test_ls(void **state) {
                 fd_close(fillers[i]);
 }
 
+/* What is wrong, and what to do about it. */
+static void expect_silence(const char *output) {
+        if (!strstr(output, "berth: the vmhost of web does not answer\nberth: /"))
+                print_error("no silence in: %s", output);
+        assert_non_null(strstr(output, "berth: the vmhost of web does not answer\nberth: /"));
+        assert_non_null(strstr(output,
+                               "/vms/web/vmhost.log may say why; killed, it leaves the VM running, and "
+                               "`berth vm start web` starts another\n"));
+}
+
 /* Where nobody answers, the deadline is a longer one. */
 static void test_ls_all_silent(void **state) {
         struct fixture *fixture = *state;
@@ -159,7 +169,7 @@ static void test_ls_all_silent(void **state) {
         output = fixture_finish(fixture, &status);
         assert_int_equal(status, 0);
         assert_non_null(strstr(output, "web  silent "));
-        assert_non_null(strstr(output, "berth: the vmhost of web does not answer; `berth vm show web`"));
+        expect_silence(output);
         fd_close(accepted);
         fd_close(listener);
 }
@@ -274,23 +284,46 @@ static void test_stop_default(void **state) {
         fd_close(listener);
 }
 
+/* Nothing waits without a word for a vmhost that is frozen. */
 static void test_silent(void **state) {
-        struct fixture *fixture = *state;
-        _cleanup_free_ char *output = NULL;
-        int listener, first, second, status;
+        static const struct {
+                const char *arguments[5], *extra;
+                int requests, status;
+        } cases[] = {
+                { { "vm", "stop", "web" }, "berth: if it goes on, it may still stop the VM\n", 2, 1 },
+                { { "vm", "kill", "web" }, "berth: if it goes on, it may still kill the VM\n", 2, 1 },
+                { { "vm", "wait", "web" }, "", 1, 125 },
+                { { "vm", "logs", "-f", "web" }, "one\n", 1, 1 },
+                { { "vm", "events", "web" }, "", 1, 1 },
+                { { "vm", "events" }, "", 1, 1 },
+                { { "vm", "show", "web" }, "state         silent", 1, 0 },
+        };
+        struct fixture *fixtures[ARRAY_SIZE(cases)];
+        int listeners[ARRAY_SIZE(cases)], connections[ARRAY_SIZE(cases)][2];
 
-        fixture_make_vm(fixture, "web");
-        listener = fixture_listen(fixture, "web");
-        fixture_start(fixture, ARGUMENTS("vm", "stop", "web"));
-        first = fixture_accept(listener, "{\"method\":\"wait\"}");
-        second = fixture_accept(listener, NULL);
-        output = fixture_finish(fixture, &status);
-        assert_int_equal(status, 1);
-        assert_non_null(strstr(output, "the vmhost of web does not answer\n"));
-        assert_non_null(strstr(output, "vmhost.log may say why"));
-        fd_close(first);
-        fd_close(second);
-        fd_close(listener);
+        /* All at once, for each of them waits. */
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                fixtures[i] = fixture_new();
+                fixture_make_vm(fixtures[i], "web");
+                fixture_write(fixtures[i], "web", "console.log", "one\n");
+                listeners[i] = fixture_listen(fixtures[i], "web");
+                fixture_start(fixtures[i], cases[i].arguments);
+                for (int j = 0; j < cases[i].requests; j++)
+                        connections[i][j] = fixture_accept(listeners[i], NULL);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_free_ char *output = NULL;
+                int status;
+
+                output = fixture_finish(fixtures[i], &status);
+                expect_silence(output);
+                assert_non_null(strstr(output, cases[i].extra));
+                assert_int_equal(status, cases[i].status);
+                for (int j = 0; j < cases[i].requests; j++)
+                        fd_close(connections[i][j]);
+                fd_close(listeners[i]);
+                fixture_free(fixtures[i]);
+        }
 }
 
 static void test_wait(void **state) {
@@ -311,6 +344,7 @@ static void test_wait(void **state) {
         free(output);
         listener = fixture_listen(fixture, "web");
         fixture_start(fixture, ARGUMENTS("vm", "wait", "web"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), RUNNING);
         fixture_reply_last(fixture_accept(listener, "{\"method\":\"wait\"}"),
                            "{\"ok\":true,\"state\":\"error\",\"end\":" LAST_END "}");
         output = fixture_finish(fixture, &status);
@@ -319,6 +353,7 @@ static void test_wait(void **state) {
         free(output);
 
         fixture_start(fixture, ARGUMENTS("vm", "wait", "web", "--timeout", "1"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), RUNNING);
         int held = fixture_accept(listener, "{\"method\":\"wait\"}");
         output = fixture_finish(fixture, &status);
         assert_int_equal(status, 125);
@@ -365,6 +400,7 @@ static void test_refused(void **state) {
         fixture_write(fixture, "web", "console.log", "one\n");
         listener = fixture_listen(fixture, "web");
         fixture_start(fixture, ARGUMENTS("vm", "wait", "web"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), RUNNING);
         fixture_reply_last(fixture_accept(listener, "{\"method\":\"wait\"}"), TOO_MANY);
         output = fixture_finish(fixture, &status);
         assert_string_equal(output, "berth: web: too many clients wait or follow events already\n");
@@ -388,6 +424,7 @@ static void test_refused(void **state) {
 
         /* The log is a file, and goes on; later there is room. */
         fixture_start(fixture, ARGUMENTS("vm", "logs", "-f", "web"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), RUNNING);
         fixture_reply_last(fixture_accept(listener, "{\"method\":\"wait\"}"), TOO_MANY);
         wait = fixture_accept(listener, "{\"method\":\"wait\"}");
         fixture_write(fixture, "web", "console.log", "two\n");
