@@ -89,12 +89,12 @@ static int drain(struct streams *streams, struct stream *stream) {
 
                 if (r == 0)
                         return 0;
-                if (r == -EPROTO)
-                        continue;
-                if (r == -EREMOTEIO) {
+                if (r == -EREMOTEIO || r == -EPROTO) {
                         streams->n_failed++;
                         fflush(stdout);
-                        fprintf(stderr, "berth: %s: %s\n", stream->name, vm_channel_refusal(stream->channel));
+                        fprintf(stderr, "berth: %s: %s\n", stream->name,
+                                r == -EPROTO ? "what answers is no vmhost"
+                                             : vm_channel_refusal(stream->channel));
                 }
                 if (r < 0) {
                         close_stream(streams, stream);

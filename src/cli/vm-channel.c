@@ -110,8 +110,11 @@ static int fill(struct vm_channel *channel) {
                 if (channel->used + READ_SIZE > channel->size) {
                         char *grown;
 
-                        if (channel->used > VM_CHANNEL_REPLY_MAX)
-                                return -EPROTO;
+                        if (channel->used > VM_CHANNEL_REPLY_MAX) {
+                                channel->used = 0;
+                                channel->end = -EPROTO;
+                                return 0;
+                        }
                         grown = realloc(channel->buffer, channel->used + READ_SIZE);
                         if (!grown)
                                 return -ENOMEM;

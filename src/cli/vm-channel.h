@@ -28,8 +28,8 @@ void vm_channel_freep(struct vm_channel **channel);
 int vm_channel_fd(const struct vm_channel *channel);
 
 /* The next line that is there: 1 and a new reference to an object; 0 when there is none yet; -EPIPE at the
- * end; -EPROTO for what is no JSON object; -EREMOTEIO where the request of vm_channel_watch was refused, for
- * the reason that vm_channel_refusal tells; another -errno. */
+ * end; -EPROTO for what is no JSON object, and at the end where a line is too long; -EREMOTEIO where the
+ * request of vm_channel_watch was refused, for the reason that vm_channel_refusal tells; another -errno. */
 int vm_channel_next(struct vm_channel *channel, json_t **ret);
 /* Borrowed; "" where nothing was refused. */
 const char *vm_channel_refusal(const struct vm_channel *channel);

@@ -218,7 +218,7 @@ int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
                                 return vm_log_drain(log, error);
                         if (r < 0)
                                 end = vm_channel_free(end);
-                        if (r == -EREMOTEIO)
+                        if (r < 0)
                                 again = vm_clock_in_ms(LOOK_MS);
                 }
         }

@@ -865,9 +865,33 @@ static void test_events(void **state) {
         fixture_reply_last(a, "not JSON");
         fixture_reply_last(b, "{\"event\":\"reset\",\"at\":2}");
         output = fixture_finish(fixture, &status);
-        assert_int_equal(status, 0);
-        assert_string_equal(output, "{\"event\":\"phase\",\"at\":1,\"phase\":\"running\",\"name\":\"web\"}\n"
-                                    "{\"event\":\"reset\",\"at\":2,\"name\":\"db\"}\n");
+        assert_int_equal(status, 1);
+        assert_non_null(
+                strstr(output, "{\"event\":\"phase\",\"at\":1,\"phase\":\"running\",\"name\":\"web\"}\n"));
+        assert_non_null(strstr(output, "{\"event\":\"reset\",\"at\":2,\"name\":\"db\"}\n"));
+        assert_non_null(strstr(output, "berth: web: what answers is no vmhost\n"));
+        free(output);
+
+        /* One who sends a line without an end is not listened to any longer. */
+        {
+                _cleanup_free_ char *line = malloc(VM_CHANNEL_REPLY_MAX + 2 * 65536);
+
+                memset(line, 'x', VM_CHANNEL_REPLY_MAX + 2 * 65536 - 1);
+                line[VM_CHANNEL_REPLY_MAX + 2 * 65536 - 1] = '\0';
+                fixture_start(fixture, ARGUMENTS("vm", "events", "web"));
+                a = fixture_accept(web, "{\"method\":\"events\"}");
+                for (size_t sent = 0; sent < strlen(line);) {
+                        ssize_t n = send(a, line + sent, strlen(line) - sent, MSG_NOSIGNAL);
+
+                        if (n < 0)
+                                break;
+                        sent += (size_t)n;
+                }
+                output = fixture_finish(fixture, &status);
+                assert_string_equal(output, "berth: web: what answers is no vmhost\n");
+                assert_int_equal(status, 1);
+                fd_close(a);
+        }
         fd_close(web);
         fd_close(db);
 }
