@@ -102,7 +102,8 @@ const struct command command_vm_start = {
         .summary = "Start a VM",
         .help = "Starts a VM under a vmhost(8) of its own, or gives one to a VM whose vmhost was killed.\n"
                 "On a terminal it tells of each step and, where a key of yours lets you in through a port\n"
-                "for ssh, waits until ssh answers; otherwise it is quiet and returns when QEMU runs.",
+                "for ssh, waits until ssh answers; otherwise it is quiet and returns when QEMU runs. One\n"
+                "that is being stopped is started after that.",
         .options = start_options,
         .n_options = ARRAY_SIZE(start_options),
         .failure = STATUS_FAILED,

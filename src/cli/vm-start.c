@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -242,13 +243,56 @@ static int fail_late(struct start *start, unsigned timeout_s) {
                          start->vm->name);
 }
 
+static bool is_gone(int code) {
+        return code == -ENOENT || code == -ECONNREFUSED || code == -EPIPE;
+}
+
+/* A stop is for good: what is to run comes after it. 0 when it is over, or is to be looked at again. */
+static int wait_for_stop(struct start *start) {
+        _cleanup_(vm_channel_freep) struct vm_channel *channel = NULL;
+        const struct vm *vm = start->vm;
+        json_auto_t *reply = NULL;
+        int r;
+
+        if (start->progress.shown)
+                fprintf(stderr, "berth: %s is being stopped, and is started after that\n", vm->name);
+        r = vm_channel_watch(&channel, vm->directory, "wait");
+        if (r == 0)
+                r = vm_channel_wait(channel, start->deadline, &reply);
+        if (r == -ETIMEDOUT)
+                return error_set(&start->session->error, r,
+                                 "VM %s is being stopped, and that is not over; it is not started\n"
+                                 "`berth vm show %s` tells how far it is, `berth vm kill %s` ends it at once",
+                                 vm->name, vm->name, vm->name);
+        if (r == -EREMOTEIO)
+                poll(NULL, 0, LOOK_MS);
+        return r < 0 && r != -EREMOTEIO && !is_gone(r) ? vm_request_failed(start->session, vm, r) : 0;
+}
+
 /* Joins the vmhost that is there, or starts one. */
 static int begin(struct start *start) {
-        start->hosted = vm_presence(start->vm->directory) == VM_PRESENCE_HOSTED;
+        json_auto_t *request = json_pack("{s:s}", "method", "status");
+
         start->ended = false;
-        if (start->hosted)
-                return vm_check_answers(start->session, start->vm, VM_REQUEST_TIMEOUT_MS);
-        return vm_launch(start->session, start->vm, &start->program);
+        for (;;) {
+                json_auto_t *reply = NULL;
+                int r;
+
+                start->hosted = vm_presence(start->vm->directory) == VM_PRESENCE_HOSTED;
+                if (!start->hosted)
+                        return vm_launch(start->session, start->vm, &start->program);
+                r = vm_channel_ask(start->vm->directory, request, VM_REQUEST_TIMEOUT_MS, &reply);
+                if (r == 1 && !text_equal(view_string(reply, "phase"), "stopping"))
+                        return 0;
+                if (r == 1)
+                        r = wait_for_stop(start);
+                else if (!is_gone(r) || vm_clock_left_ms(start->deadline) == 0)
+                        r = vm_request_failed(start->session, start->vm, r);
+                else
+                        poll(NULL, 0, LOOK_MS); /* it went in this moment */
+                if (r < 0 && !is_gone(r))
+                        return r;
+        }
 }
 
 /* What became of ours. Where another was there first it is joined; it may not listen yet, or be on its end.

@@ -28,9 +28,9 @@ int vm_goal_parse(const char *word, enum vm_goal *ret);
 
 /*
  * Starts a VM, or takes over one that runs without its vmhost, and waits for the goal; for one that runs
- * already it only waits. 1 when it was started (or taken over), 0 when it ran already, or -errno; a VM that
- * runs and does not reach the goal in time is -ETIMEDOUT and goes on. *ret_steps: an object of the steps'
- * times, a new reference.
+ * already it only waits, and one that is being stopped is started after that. 1 when it was started (or taken
+ * over), 0 when it ran already, or -errno; a VM that runs and does not reach the goal in time is -ETIMEDOUT
+ * and goes on. *ret_steps: an object of the steps' times, a new reference.
  */
 int vm_start(struct session *session, const struct vm *vm, const struct vm_start_order *order,
              json_t **ret_steps);

@@ -698,6 +698,40 @@ static void test_start(void **state) {
         fd_close(server);
 }
 
+/* A stop that is under way is for good, and the start comes after it. */
+static void test_start_stopping(void **state) {
+        static const char stopping[] = "{\"ok\":true,\"state\":\"running\",\"phase\":\"stopping\"}";
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *output = NULL, *socket = NULL, *seen = NULL;
+        int listener, wait, status;
+
+        fixture_make_vm(fixture, "web");
+        socket = fixture_path(fixture, "web", "vmhost.sock");
+        seen = fixture_path(fixture, "web", "seen");
+        listener = fixture_listen(fixture, "web");
+        write_vmhost(fixture, "echo >\"${0%/*}/vms/web/seen\"");
+        fixture_start(fixture, ARGUMENTS("vm", "start", "web", "--timeout", "1"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), stopping);
+        wait = fixture_accept(listener, "{\"method\":\"wait\"}");
+        output = fixture_finish(fixture, &status);
+        assert_int_equal(status, 1);
+        assert_non_null(strstr(output, "VM web is being stopped, and that is not over; it is not started\n"));
+        assert_int_equal(access(seen, F_OK), -1);
+        fd_close(wait);
+        free(output);
+
+        fixture_start(fixture, ARGUMENTS("vm", "start", "web"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), stopping);
+        wait = fixture_accept(listener, "{\"method\":\"wait\"}");
+        unlink(socket);
+        fd_close(listener);
+        fixture_reply_last(wait, "{\"ok\":true,\"state\":\"stopped\",\"end\":null}");
+        output = fixture_finish(fixture, &status);
+        assert_string_equal(output, "");
+        assert_int_equal(status, 0);
+        assert_int_equal(access(seen, F_OK), 0);
+}
+
 /* Of two starts at once one is first, and the other is content. */
 static void test_start_second(void **state) {
         struct fixture *fixture = *state;
@@ -1061,6 +1095,7 @@ static void test_full_disk(void **state) {
 HARNESS_MAIN(TEST(test_ls), TEST(test_ls_all_silent), TEST(test_zombie), TEST(test_ls_table), TEST(test_stop),
              TEST(test_stop_default), TEST(test_silent), TEST(test_refused), TEST(test_stop_orphan_gone),
              TEST(test_wait), TEST(test_cont), TEST(test_show), TEST(test_unknown), TEST(test_start_fails),
-             TEST(test_start_inherits_nothing), TEST(test_start), TEST(test_start_second),
-             TEST(test_start_running), TEST(test_start_address), TEST(test_start_without_port),
-             TEST(test_events), TEST(test_ssh), TEST(test_no_ssh), TEST(test_logs), TEST(test_full_disk))
+             TEST(test_start_inherits_nothing), TEST(test_start), TEST(test_start_stopping),
+             TEST(test_start_second), TEST(test_start_running), TEST(test_start_address),
+             TEST(test_start_without_port), TEST(test_events), TEST(test_ssh), TEST(test_no_ssh),
+             TEST(test_logs), TEST(test_full_disk))
