@@ -69,27 +69,41 @@ static int attach_console(const struct vm *vm, struct error *error) {
         return r == VM_ATTACH_SIGNALLED ? number : r < 0 ? r : 0;
 }
 
-/* From its start to its end. The exit status, or -errno; *ret_end is the record, or NULL. */
-static int run_to_end(struct session *session, const struct vm *vm, int signals, json_t **ret_end) {
-        const struct vm_start_order order = { .goal = VM_GOAL_STARTED, .timeout_s = VM_START_TIMEOUT_S };
-        /* It is thrown away: there is nothing for a shutdown to save. */
-        const struct vm_stop_order stop = { .force = true, .quiet = true };
+/* Until the VM has ended, or a signal asks us to end: that, or 0, or -errno. */
+static int start_and_show(struct session *session, const struct vm *vm, int signals) {
+        const struct vm_start_order order = {
+                .goal = VM_GOAL_STARTED,
+                .timeout_s = VM_START_TIMEOUT_S,
+                .stop_fd = signals,
+        };
         json_auto_t *steps = NULL;
-        int number, r;
+        int r;
 
         r = vm_start(session, vm, &order, &steps);
+        if (r == -EINTR)
+                return take_signal(signals);
         if (r < 0) {
-                *ret_end = vm_last_end(vm);
+                json_auto_t *end = vm_last_end(vm);
+
                 /* A guest that was through before it was looked at is no failure of the start. */
-                if (!json_is_object(*ret_end) || vm_view_status(*ret_end) != 0)
+                if (!json_is_object(end) || vm_view_status(end) != 0)
                         return r;
-                number = print_console(vm, signals, &session->error);
-                return number > 0 ? 128 + number : number;
+                return print_console(vm, signals, &session->error);
         }
-        number = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? attach_console(vm, &session->error)
-                                                               : print_console(vm, signals, &session->error);
-        if (number < 0)
+        return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? attach_console(vm, &session->error)
+                                                             : print_console(vm, signals, &session->error);
+}
+
+/* From its start to its end. The exit status, or -errno; *ret_end is the record, or NULL. */
+static int run_to_end(struct session *session, const struct vm *vm, int signals, json_t **ret_end) {
+        /* It is thrown away: there is nothing for a shutdown to save. */
+        const struct vm_stop_order stop = { .force = true, .quiet = true };
+        int number = start_and_show(session, vm, signals), r;
+
+        if (number < 0) {
+                *ret_end = vm_last_end(vm);
                 return number;
+        }
         if (number > 0) {
                 r = vm_stop(session, vm, &stop, ret_end);
                 return r < 0 ? r : 128 + number;

@@ -26,6 +26,7 @@ static int read_order(struct session *session, const struct arguments *arguments
         *ret = (struct vm_start_order){
                 .goal = default_goal(vm),
                 .or_started = !goal,
+                .stop_fd = -1,
                 .shown = isatty(STDOUT_FILENO) && !arguments_has(arguments, "json"),
         };
         if (goal && vm_goal_parse(goal, &ret->goal) < 0)

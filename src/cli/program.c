@@ -37,7 +37,7 @@ static void become(const struct program *program, const char *const *argv) {
         _exit(127);
 }
 
-int program_start(struct program *ret, const char *const *argv, struct error *error) {
+static int start(struct program *ret, const char *const *argv, bool apart, struct error *error) {
         _cleanup_(program_deinit) struct program program = PROGRAM_INIT;
 
         program.output = memfd_create("output", MFD_CLOEXEC);
@@ -47,14 +47,25 @@ int program_start(struct program *ret, const char *const *argv, struct error *er
         program.pid = fork();
         if (program.pid < 0)
                 return error_errno(error, -errno, "cannot run %s", argv[0]);
-        if (program.pid == 0)
+        if (program.pid == 0) {
+                if (apart)
+                        setpgid(0, 0);
                 become(&program, argv);
+        }
         program.pidfd = process_open(program.pid);
         if (program.pidfd < 0)
                 return error_errno(error, program.pidfd, "cannot run %s", argv[0]);
         *ret = program;
         program = PROGRAM_INIT;
         return 0;
+}
+
+int program_start(struct program *ret, const char *const *argv, struct error *error) {
+        return start(ret, argv, false, error);
+}
+
+int program_start_apart(struct program *ret, const char *const *argv, struct error *error) {
+        return start(ret, argv, true, error);
 }
 
 int program_wait(struct program *program) {

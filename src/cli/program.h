@@ -17,6 +17,8 @@ struct program {
 
 /* Starts argv[0], a path, with /dev/null as its input. 0 or -errno. */
 int program_start(struct program *ret, const char *const *argv, struct error *error);
+/* The same in a process group of its own: what a terminal signals to ours, as by Ctrl-C, is not for it. */
+int program_start_apart(struct program *ret, const char *const *argv, struct error *error);
 /* Waits for its end, once: the exit status, 128 and the signal's number, or -errno. */
 int program_wait(struct program *program);
 /* Kills and reaps one that was not waited for; closes all. */

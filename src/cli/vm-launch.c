@@ -70,7 +70,7 @@ static int launch(struct session *session, const struct vm *vm, const char *opti
 
         if (!vmhost)
                 return not_installed(&session->error);
-        return program_start(ret, argv, &session->error);
+        return program_start_apart(ret, argv, &session->error);
 }
 
 int vm_launch(struct session *session, const struct vm *vm, struct program *ret) {

@@ -44,6 +44,8 @@ struct start {
         bool hosted; /* by a vmhost that was there */
         bool ended; /* the VM has */
         int failure; /* of the events */
+        int stop_fd; /* borrowed; -1 for none, or when it has become readable */
+        bool interrupted; /* it has */
 };
 
 static void start_deinit(struct start *start) {
@@ -213,16 +215,22 @@ static int look_through_forward(struct start *start) {
         return 0;
 }
 
-static int wait_for_more(const struct start *start) {
+/* 1 when the program has ended, else 0. */
+static int wait_for_more(struct start *start) {
         struct pollfd pollfds[] = {
                 { .fd = start->program.pidfd, .events = POLLIN },
                 { .fd = start->events ? vm_channel_fd(start->events) : -1, .events = POLLIN },
                 { .fd = start->probe.fd, .events = POLLIN },
+                { .fd = start->stop_fd, .events = POLLIN },
         };
         int left = vm_clock_left_ms(start->deadline);
 
         if (poll(pollfds, ARRAY_SIZE(pollfds), left < LOOK_MS ? left : LOOK_MS) < 0)
                 return 0;
+        if (pollfds[3].revents) {
+                start->interrupted = true;
+                start->stop_fd = -1;
+        }
         return pollfds[0].revents != 0;
 }
 
@@ -318,6 +326,10 @@ static int follow(struct start *start, const struct vm_start_order *order) {
 
                 if (r < 0)
                         return r;
+                /* Sooner, a vmhost on its way would not be found, and go on. */
+                if (start->interrupted &&
+                    (start->program.pidfd < 0 || vm_presence(start->vm->directory) == VM_PRESENCE_HOSTED))
+                        return error_set(&start->session->error, -EINTR, "interrupted");
                 take_events(start);
                 if (start->failure)
                         return start->failure;
@@ -343,6 +355,7 @@ int vm_start(struct session *session, const struct vm *vm, const struct vm_start
                 .vm = vm,
                 .goal = order->goal,
                 .or_started = order->or_started,
+                .stop_fd = order->stop_fd,
                 .program = PROGRAM_INIT,
                 .probe = VM_PROBE_INIT,
                 .deadline = vm_clock_in_ms((uint64_t)order->timeout_s * 1000),

@@ -19,6 +19,7 @@ struct vm_start_order {
         bool or_started; /* where the goal cannot be seen, QEMU's start is enough */
         unsigned timeout_s; /* to reach it */
         bool shown; /* tell of each step on standard error */
+        int stop_fd; /* borrowed: give up when it becomes readable; -1 for none */
 };
 
 #define VM_START_TIMEOUT_S 180
@@ -30,7 +31,8 @@ int vm_goal_parse(const char *word, enum vm_goal *ret);
  * Starts a VM, or takes over one that runs without its vmhost, and waits for the goal; for one that runs
  * already it only waits, and one that is being stopped is started after that. 1 when it was started (or taken
  * over), 0 when it ran already, or -errno; a VM that runs and does not reach the goal in time is -ETIMEDOUT
- * and goes on. *ret_steps: an object of the steps' times, a new reference.
+ * and goes on. So does one where stop_fd ends the wait, which is -EINTR as soon as a vmhost is there to be
+ * asked for a stop, or nothing runs. *ret_steps: an object of the steps' times, a new reference.
  */
 int vm_start(struct session *session, const struct vm *vm, const struct vm_start_order *order,
              json_t **ret_steps);

@@ -276,3 +276,21 @@ vm_lists_restarting_() {
         [[ $output == *"done here"* ]]
         [ -z "$(vm user ls --names)" ]
 }
+
+@test "run: a signal while it starts, and a reader who has had enough, leave nothing behind" {
+        words=(--no-network --memory 160M --kernel "$GUEST_IMAGES/vmlinuz" --initrd "$GUEST_IMAGES/initramfs.gz"
+                --command-line "$(guest_words run)")
+        spawn early vm user run "${words[@]}" early
+        eventually 20 in_host test -e "$(vm_directory user early)/config.json"
+        spawn_signal early TERM
+        eventually 30 spawn_ended early
+        [ -z "$(vm user ls --names)" ]
+        run in_host pgrep -f guest=early
+        [ "$status" -eq 1 ]
+
+        statuses=$(vm user run "${words[@]}" enough 2>/dev/null | grep -q 'berth-guest: ready'; echo "${PIPESTATUS[*]}")
+        [ "$statuses" = "141 0" ]
+        [ -z "$(vm user ls --names)" ]
+        run in_host pgrep -f guest=enough
+        [ "$status" -eq 1 ]
+}

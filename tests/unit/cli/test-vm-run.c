@@ -162,6 +162,21 @@ static void test_signals(void **state) {
         }
 }
 
+/* A terminal's Ctrl-C is not for the program that becomes vmhost; it is asked for a stop while it starts. */
+static void test_signal_while_started(void **state) {
+        struct world *world = *state;
+        pid_t program = start(world);
+        int listener, events;
+
+        assert_int_not_equal(getpgid(program), getpgid(world->fixture->pid));
+        listener = fixture_listen(world->fixture, "job");
+        events = fixture_accept(listener, "{\"method\":\"events\"}");
+        assert_int_equal(kill(world->fixture->pid, SIGINT), 0);
+        expect_stop(world, listener);
+        fd_close(events);
+        expect_end(world, 128 + SIGINT);
+}
+
 /* Nor does it wait for a reader who has stopped reading. */
 static void test_unread(void **state) {
         struct world *world = *state;
@@ -212,4 +227,4 @@ static void test_signal_while_made(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-HARNESS_MAIN(TEST(test_nobody_reads), TEST(test_signals), TEST(test_unread), TEST(test_signal_while_made))
+HARNESS_MAIN(TEST(test_nobody_reads), TEST(test_signals), TEST(test_signal_while_started), TEST(test_unread), TEST(test_signal_while_made))
