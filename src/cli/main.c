@@ -5,10 +5,13 @@
  * it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/fd.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "cli/command.h"
@@ -179,8 +182,21 @@ static int run(char **argv) {
         return command ? run_command(command, &session, argv) : unknown_command(argv);
 }
 
+/* So that nothing that is opened becomes standard input, output or error, where the caller closed one. */
+static void fill_standard_fds(void) {
+        int fd;
+
+        do
+                fd = open("/dev/null", O_RDWR);
+        while (fd >= 0 && fd <= STDERR_FILENO);
+        fd_close(fd);
+}
+
 int main(int argc, char **argv) {
-        int status = run(argv + (argc > 0));
+        int status;
+
+        fill_standard_fds();
+        status = run(argv + (argc > 0));
         /* What a flush before this one could not write is gone, and only the stream's mark tells. */
         bool lost = ferror(stdout);
 

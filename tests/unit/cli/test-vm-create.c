@@ -538,6 +538,37 @@ static void test_overlay(void **state) {
         assert_non_null(strstr(info, "\"backing-filename-format\": \"raw\""));
 }
 
+/* What is opened in the place of a stream that the caller closed is not taken for that. */
+static void test_closed_streams(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *image = text_format("%s/base.img", fixture->config);
+
+        if (!has_qemu_img())
+                skip();
+        qemu_img(ARGUMENTS("qemu-img", "create", "-q", "-f", "raw", image, "64M"));
+        for (int closed = 0; closed <= 3; closed++) {
+                _cleanup_free_ char *name = text_format("web%d", closed);
+                int status;
+                pid_t pid = fork();
+
+                assert_true(pid >= 0);
+                if (pid == 0) {
+                        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+                        for (int fd = 0; fd < 3; fd++)
+                                if (fd == closed || closed == 3)
+                                        close(fd);
+                                else
+                                        dup2(null, fd);
+                        execl(BERTH, BERTH, "vm", "create", name, "--image", image, (char *)NULL);
+                        _exit(99);
+                }
+                assert_int_equal(waitpid(pid, &status, 0), pid);
+                assert_int_equal(status, 0);
+        }
+        assert_int_equal(count_vms(fixture), 4);
+}
+
 static void test_bad_images(void **state) {
         struct fixture *fixture = *state;
         _cleanup_free_ char *base = text_format("%s/base.qcow2", fixture->config);
@@ -589,4 +620,4 @@ static void test_bad_images(void **state) {
 
 HARNESS_MAIN(TEST(test_options), TEST(test_refused), TEST(test_checked), TEST(test_exists), TEST(test_race),
              TEST(test_leftovers), TEST(test_leftovers_mounted), TEST(test_rm_running), TEST(test_rm_mounted),
-             TEST(test_rm_link), TEST(test_overlay), TEST(test_bad_images))
+             TEST(test_rm_link), TEST(test_overlay), TEST(test_closed_streams), TEST(test_bad_images))
