@@ -33,7 +33,7 @@ static void become(const struct program *program, const char *const *argv) {
         /* What our caller left inheritable, a lock perhaps, is none of a program's that may outlive us. */
         close_range(3, ~0U, 0);
         execv(argv[0], (char **)argv);
-        dprintf(STDERR_FILENO, "%s\n", strerror(errno));
+        dprintf(STDERR_FILENO, "cannot run %s: %s\n", argv[0], strerror(errno));
         _exit(127);
 }
 

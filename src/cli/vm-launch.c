@@ -20,26 +20,34 @@
 #define ADOPTION_MS 10000 /* for another's vmhost to begin */
 #define LOOK_MS 50
 
-static char *find_vmhost(void) {
+/* A new string, or NULL with a text. */
+static char *find_vmhost(struct error *error) {
         const char *chosen = getenv("BERTH_VMHOST");
         _cleanup_free_ char *own = process_own_directory();
         _cleanup_free_ char *in_build = own ? text_format("%s/../vmhost", own) : NULL;
         char *found;
 
-        if (chosen && chosen[0])
-                return strdup(chosen);
+        if (chosen && chosen[0]) {
+                found = process_find_program(chosen, NULL);
+                if (!found)
+                        error_set(error, -ENOENT,
+                                  "BERTH_VMHOST=%s: there is no such program\n"
+                                  "without that variable the vmhost that belongs to berth is started",
+                                  chosen);
+                return found;
+        }
         found = own ? process_find_program("vmhost", own) : NULL;
         if (!found && in_build)
                 found = process_find_program("vmhost", in_build);
         if (!found)
                 found = process_find_program("vmhost", BERTH_BINDIR);
-        return found ? found : process_find_program("vmhost", NULL);
-}
-
-static int not_installed(struct error *error) {
-        return error_set(error, -ENOENT,
-                         "vmhost, which runs VMs, is not installed\n"
-                         "it belongs beside berth, or in " BERTH_BINDIR "; BERTH_VMHOST names another");
+        if (!found)
+                found = process_find_program("vmhost", NULL);
+        if (!found)
+                error_set(error, -ENOENT,
+                          "vmhost, which runs VMs, is not installed\n"
+                          "it belongs beside berth, or in " BERTH_BINDIR "; BERTH_VMHOST names another");
+        return found;
 }
 
 /* What vmhost said last, which may have a second line, without who speaks: a new string, "" for nothing, or
@@ -64,12 +72,12 @@ static char *find_reason(const struct program *program) {
 
 /* `option` is one more, or NULL. */
 static int launch(struct session *session, const struct vm *vm, const char *option, struct program *ret) {
-        _cleanup_free_ char *vmhost = find_vmhost();
+        _cleanup_free_ char *vmhost = find_vmhost(&session->error);
         const char *argv[] = { vmhost,         "--name",   vm->name, "--backend", "qemu",
                                "--config-dir", vm->config, option,   NULL };
 
         if (!vmhost)
-                return not_installed(&session->error);
+                return -ENOENT;
         return program_start_apart(ret, argv, &session->error);
 }
 
@@ -128,12 +136,12 @@ int vm_adopt(struct session *session, const struct vm *vm) {
 /* vmhost --check, as the option is given. */
 static int check(const struct vm *vm, const char *option, json_t **ret, struct error *error) {
         _cleanup_(program_deinit) struct program program = PROGRAM_INIT;
-        _cleanup_free_ char *vmhost = find_vmhost(), *output = NULL, *reason = NULL;
+        _cleanup_free_ char *vmhost = find_vmhost(error), *output = NULL, *reason = NULL;
         const char *argv[] = { vmhost, option,         "--name",   vm->name, "--backend",
                                "qemu", "--config-dir", vm->config, NULL };
 
         if (!vmhost)
-                return not_installed(error);
+                return -ENOENT;
         int r = program_start(&program, argv, error);
         if (r == 0)
                 r = program_wait(&program);

@@ -584,7 +584,20 @@ static void test_start_fails(void **state) {
                 _cleanup_free_ char *output = fixture_run(fixture, &status, ARGUMENTS("vm", "start", "web"));
 
                 assert_int_equal(status, 1);
-                assert_non_null(strstr(output, "No such file or directory"));
+                assert_non_null(strstr(output, "BERTH_VMHOST=/nowhere/vmhost: there is no such program\n"));
+        }
+        {
+                _cleanup_free_ char *path = text_format("%s/vmhost", fixture->config), *output = NULL;
+                _cleanup_free_ char *expected = text_format(
+                        "VM web did not start: cannot run %s: No such file or directory\n", path);
+                int status;
+
+                /* It is there, and what would run it is not. */
+                assert_int_equal(file_write(path, "#!/nowhere\n", 11, 0755, false, NULL), 0);
+                setenv("BERTH_VMHOST", path, 1);
+                output = fixture_run(fixture, &status, ARGUMENTS("vm", "start", "web"));
+                assert_int_equal(status, 1);
+                assert_non_null(strstr(output, expected));
         }
 }
 
