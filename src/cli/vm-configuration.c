@@ -38,7 +38,18 @@ static int set(struct reader *reader, const char *key, json_t *consume_value, st
 static int set_text(struct reader *reader, const char *key, const char *value, struct error *error) {
         json_t *text = json_string(value);
 
-        return text ? set(reader, key, text, error) : error_set(error, -EINVAL, "not UTF-8");
+        return text ? set(reader, key, text, error)
+                    : error_set(error, -EINVAL, "%s: not UTF-8, as all in a VM's configuration must be", value);
+}
+
+static int set_path(struct reader *reader, const char *key, const char *path, struct error *error) {
+        json_t *text = json_string(path);
+
+        return text ? set(reader, key, text, error)
+                    : error_set(error, -EINVAL,
+                                "the path %s is not UTF-8, as all in a VM's configuration must be\n"
+                                "rename what has that name, or copy the file elsewhere",
+                                path);
 }
 
 /* Adds to an array, which is made by its first element. */
@@ -81,7 +92,7 @@ static int set_file(struct reader *reader, const char *key, const char *value, s
         _cleanup_free_ char *path = NULL;
         int r = vm_value_file(value, &path, error);
 
-        return r < 0 ? r : set_text(reader, key, path, error);
+        return r < 0 ? r : set_path(reader, key, path, error);
 }
 
 static int read_image(struct reader *reader, const char *value, struct error *error) {
@@ -399,8 +410,11 @@ static int complete(struct reader *reader, struct error *error) {
 
         if (reader->image)
                 r = vm_image_probe(&configuration->image, reader->image, reader->image_format, error);
-        if (r == 0 && configuration->image.path)
-                r = set_text(reader, "image", configuration->image.path, error);
+        if (r == 0 && configuration->image.path) {
+                r = set_path(reader, "image", configuration->image.path, error);
+                if (r < 0)
+                        return error_prefix(error, "--image");
+        }
         if (r == 0 && (configuration->image.path || configuration->disk_size_gib > 0)) {
                 r = set_text(reader, "disk", VM_DISK, error);
                 if (r == 0)

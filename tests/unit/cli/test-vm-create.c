@@ -538,6 +538,29 @@ static void test_overlay(void **state) {
         assert_non_null(strstr(info, "\"backing-filename-format\": \"raw\""));
 }
 
+/* The configuration is JSON: what cannot stand in it is told with the option, and what to do. */
+static void test_not_utf8(void **state) {
+        static const char *const options[] = { "--kernel", "--image" };
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *image = text_format("%s/b\xe4se.img", fixture->config);
+
+        if (!has_qemu_img())
+                skip();
+        qemu_img(ARGUMENTS("qemu-img", "create", "-q", "-f", "raw", image, "64M"));
+        for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+                _cleanup_free_ char *output = NULL;
+                _cleanup_free_ char *expected = text_format("berth: %s: the path %s/b", options[i],
+                                                            fixture->config);
+                int status;
+
+                output = fixture_run(fixture, &status, ARGUMENTS("vm", "create", "web", options[i], image));
+                assert_int_not_equal(status, 0);
+                assert_true(text_starts_with(output, expected));
+                assert_non_null(strstr(output, "is not UTF-8"));
+                assert_non_null(strstr(output, "\nberth: rename what has that name"));
+        }
+}
+
 /* What is opened in the place of a stream that the caller closed is not taken for that. */
 static void test_closed_streams(void **state) {
         struct fixture *fixture = *state;
@@ -620,4 +643,5 @@ static void test_bad_images(void **state) {
 
 HARNESS_MAIN(TEST(test_options), TEST(test_refused), TEST(test_checked), TEST(test_exists), TEST(test_race),
              TEST(test_leftovers), TEST(test_leftovers_mounted), TEST(test_rm_running), TEST(test_rm_mounted),
-             TEST(test_rm_link), TEST(test_overlay), TEST(test_closed_streams), TEST(test_bad_images))
+             TEST(test_rm_link), TEST(test_overlay), TEST(test_closed_streams), TEST(test_not_utf8),
+             TEST(test_bad_images))
