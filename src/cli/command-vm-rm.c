@@ -15,7 +15,7 @@ static int run_vm_rm(struct session *session, const struct arguments *arguments)
         json_auto_t *end = NULL, *result = NULL;
         int r;
 
-        r = vm_find(session, arguments->operands[0], &vm);
+        r = vm_find_entry(session, arguments->operands[0], &vm);
         if (r == 0 && arguments_has(arguments, "force")) {
                 r = vm_stop(session, &vm, &order, &end);
                 /* One that ends its VM by itself in this moment, or prepares to start it again. */

@@ -31,6 +31,10 @@ static int out_of_memory(struct error *error) {
 }
 
 static int exists(const struct vm *vm, struct error *error) {
+        int r = vm_check_directory(vm, error);
+
+        if (r < 0)
+                return r;
         return error_set(error, -EEXIST,
                          "VM %s exists already\n"
                          "`berth vm rm %s` removes it, with its disk",
@@ -144,11 +148,12 @@ int vm_create(const struct vm *vm, const struct vm_configuration *configuration,
         _cleanup_fd_ int lock = -1;
         _cleanup_free_ char *parent = text_format("%s/vms", vm->config);
         _cleanup_free_ char *temporary = name_temporary(vm, MAKING);
+        struct stat status;
         int r;
 
         if (!parent || !temporary)
                 return out_of_memory(error);
-        if (access(vm->directory, F_OK) == 0)
+        if (lstat(vm->directory, &status) == 0)
                 return exists(vm, error);
         r = file_make_directory(parent, 0700, error);
         if (r < 0)
@@ -203,6 +208,11 @@ int vm_remove(const struct vm *vm, struct error *error) {
 
         if (!lock || !temporary)
                 return out_of_memory(error);
+        r = vm_check_directory(vm, error);
+        if (r == -ENOENT && unlink(vm->directory) == 0)
+                return 0;
+        if (r < 0)
+                return r;
         fd = file_lock(lock, false, error);
         if (fd == -EWOULDBLOCK)
                 return error_set(error, -EALREADY, "VM %s is in the hands of its vmhost", vm->name);

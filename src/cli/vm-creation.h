@@ -10,7 +10,7 @@
 int vm_create(const struct vm *vm, const struct vm_configuration *configuration, struct error *error);
 
 /*
- * Removes the directory with all in it. Nothing is touched where a vmhost holds it or the VM runs without one
+ * Removes the directory with all in it, or a link in its place that leads nowhere. Nothing is touched where a vmhost holds it or the VM runs without one
  * (-EALREADY), or where it is a link or something is mounted in it (-EXDEV). While it is removed no vmhost can
  * start there. 0 or another -errno.
  */

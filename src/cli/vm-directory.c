@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -66,8 +67,9 @@ static int unknown(struct session *session, const struct vm *vm) {
                          vm->name, vm->config);
 }
 
-int vm_find(struct session *session, const char *name, struct vm *ret) {
+int vm_find_entry(struct session *session, const char *name, struct vm *ret) {
         _cleanup_(vm_deinit) struct vm vm = { 0 };
+        struct stat status;
         int r;
 
         if (!text_is_name(name))
@@ -75,13 +77,45 @@ int vm_find(struct session *session, const char *name, struct vm *ret) {
         r = fill(session, name, &vm);
         if (r < 0)
                 return r;
-        if (access(vm.directory, F_OK) < 0) {
+        if (lstat(vm.directory, &status) < 0) {
                 if (errno == ENOENT)
                         return unknown(session, &vm);
                 return error_errno(&session->error, -errno, "cannot look at %s", vm.directory);
         }
         *ret = vm;
         vm = (struct vm){ 0 };
+        return 0;
+}
+
+int vm_find(struct session *session, const char *name, struct vm *ret) {
+        _cleanup_(vm_deinit) struct vm vm = { 0 };
+        int r;
+
+        r = vm_find_entry(session, name, &vm);
+        if (r == 0)
+                r = vm_check_directory(&vm, &session->error);
+        if (r < 0)
+                return r;
+        *ret = vm;
+        vm = (struct vm){ 0 };
+        return 0;
+}
+
+int vm_check_directory(const struct vm *vm, struct error *error) {
+        struct stat status;
+
+        if (stat(vm->directory, &status) < 0 && errno == ENOENT)
+                return error_set(error, -ENOENT,
+                                 "VM %s is gone: %s is a link to what is not there\n"
+                                 "`berth vm rm %s` removes the link",
+                                 vm->name, vm->directory, vm->name);
+        if (stat(vm->directory, &status) < 0)
+                return error_errno(error, -errno, "cannot look at %s", vm->directory);
+        if (!S_ISDIR(status.st_mode))
+                return error_set(error, -ENOTDIR,
+                                 "there is no VM %s: %s is no directory\n"
+                                 "move it away, or remove it; a VM would have it in its way",
+                                 vm->name, vm->directory);
         return 0;
 }
 

@@ -489,6 +489,41 @@ static void test_rm_link(void **state) {
         assert_int_equal(count_vms(fixture), 1);
 }
 
+/* A link that leads nowhere and a file in a VM's place: each command says what it is, and rm removes the link. */
+static void test_no_directory(void **state) {
+        static const char *const commands[][6] = {
+                { "vm", "create", "web", "--kernel", ANY_FILE },
+                { "vm", "start", "web" },
+                { "vm", "rm", "web" },
+        };
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *entry = text_format("%s/vms/web", fixture->config);
+        _cleanup_free_ char *parent = text_format("%s/vms", fixture->config), *removed = NULL;
+        int status;
+
+        assert_int_equal(file_make_directory(parent, 0700, NULL), 0);
+        assert_int_equal(file_write(entry, "mine", 4, 0600, false, NULL), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+                _cleanup_free_ char *output = fixture_run(fixture, &status, commands[i]);
+
+                assert_int_equal(status, 1);
+                assert_non_null(strstr(output, "/vms/web is no directory\nberth: move it away"));
+                assert_int_equal(access(entry, F_OK), 0);
+        }
+        assert_int_equal(unlink(entry), 0);
+        assert_int_equal(symlink("/nowhere/web", entry), 0);
+        for (size_t i = 0; i + 1 < ARRAY_SIZE(commands); i++) {
+                _cleanup_free_ char *output = fixture_run(fixture, &status, commands[i]);
+
+                assert_int_equal(status, 1);
+                assert_non_null(strstr(output, "link to what is not there\nberth: `berth vm rm web` removes"));
+                assert_int_equal(count_vms(fixture), 1);
+        }
+        removed = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "--force", "web"));
+        assert_int_equal(status, 0);
+        assert_int_equal(count_vms(fixture), 0);
+}
+
 /* ---- Images, by the real qemu-img ---- */
 
 static void qemu_img(const char *const *argv) {
@@ -643,5 +678,6 @@ static void test_bad_images(void **state) {
 
 HARNESS_MAIN(TEST(test_options), TEST(test_refused), TEST(test_checked), TEST(test_exists), TEST(test_race),
              TEST(test_leftovers), TEST(test_leftovers_mounted), TEST(test_rm_running), TEST(test_rm_mounted),
-             TEST(test_rm_link), TEST(test_overlay), TEST(test_closed_streams), TEST(test_not_utf8),
+             TEST(test_rm_link), TEST(test_no_directory), TEST(test_overlay), TEST(test_closed_streams),
+             TEST(test_not_utf8),
              TEST(test_bad_images))
