@@ -44,8 +44,8 @@ static int take_signal(int signals) {
         return read(signals, &info, sizeof(info)) == sizeof(info) ? (int)info.ssi_signo : 0;
 }
 
-/* Prints the console without a terminal: 0 when the VM has ended, the signal that asks us to end, SIGPIPE where
- * nobody reads any more, or -errno. */
+/* Prints the console without a terminal: 0 when the VM has ended, the signal that asks us to end, SIGPIPE
+ * where nobody reads any more, or -errno. */
 static int print_console(const struct vm *vm, int signals, struct error *error) {
         _cleanup_(vm_log_close) struct vm_log log = VM_LOG_INIT;
         int r;

@@ -39,7 +39,8 @@ static int set_text(struct reader *reader, const char *key, const char *value, s
         json_t *text = json_string(value);
 
         return text ? set(reader, key, text, error)
-                    : error_set(error, -EINVAL, "%s: not UTF-8, as all in a VM's configuration must be", value);
+                    : error_set(error, -EINVAL, "%s: not UTF-8, as all in a VM's configuration must be",
+                                value);
 }
 
 static int set_path(struct reader *reader, const char *key, const char *path, struct error *error) {

@@ -10,8 +10,8 @@
 int vm_create(const struct vm *vm, const struct vm_configuration *configuration, struct error *error);
 
 /*
- * Removes the directory with all in it, or a link in its place that leads nowhere. Nothing is touched where a vmhost holds it or the VM runs without one
- * (-EALREADY), or where it is a link or something is mounted in it (-EXDEV). While it is removed no vmhost can
- * start there. 0 or another -errno.
+ * Removes the directory with all in it, or a link in its place that leads nowhere. Nothing is touched where a
+ * vmhost holds it or the VM runs without one (-EALREADY), or where it is a link to a directory or something is
+ * mounted in it (-EXDEV). While it is removed no vmhost can start there. 0 or another -errno.
  */
 int vm_remove(const struct vm *vm, struct error *error);

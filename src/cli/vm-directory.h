@@ -35,8 +35,8 @@ int vm_config_directory(struct session *session, char **ret);
 int vm_find(struct session *session, const char *name, struct vm *ret);
 /* The same, and whatever has its name: a link that leads nowhere, or a file. */
 int vm_find_entry(struct session *session, const char *name, struct vm *ret);
-/* Whether what is there is a directory: 0, or -ENOENT for a link that leads nowhere, -ENOTDIR or another -errno,
- * with a text that tells what to do. */
+/* Whether what is there is a directory: 0, or -ENOENT for a link that leads nowhere, -ENOTDIR or another
+ * -errno, with a text that tells what to do. */
 int vm_check_directory(const struct vm *vm, struct error *error);
 /* The same as vm_find for a VM that need not be there yet; its name is checked as a new one's. */
 int vm_plan(struct session *session, const char *name, struct vm *ret);

@@ -68,7 +68,8 @@ void vm_log_close(struct vm_log *log) {
         log->watch = fd_close(log->watch);
 }
 
-/* Prints from *offset to `end`, or to the file's end, and moves *offset. 0, 1 where it was stopped, or -errno. */
+/* Prints from *offset to `end`, or to the file's end, and moves *offset. 0, 1 where it was stopped, or -errno.
+ */
 static int print_range(const struct vm_log *log, int fd, int64_t *offset, int64_t end, struct error *error) {
         _cleanup_fd_ int output = output_open();
         char block[BLOCK];

@@ -59,8 +59,8 @@ int vm_ssh_find(char **ret, struct error *error) {
         return *ret ? 0
                     : error_set(error, -ENOENT,
                                 "ssh is not installed: there is no such program in PATH\n"
-                                "it is in the package openssh-client or openssh; `berth vm exec --agent` needs "
-                                "none");
+                                "it is in the package openssh-client or openssh; `berth vm exec --agent` "
+                                "needs none");
 }
 
 int vm_ssh_wait(struct session *session, const struct vm *vm, unsigned timeout_s, uint16_t *ret_port) {

@@ -21,8 +21,8 @@ int vm_ssh_wait(struct session *session, const struct vm *vm, unsigned timeout_s
 
 /*
  * The command line of ssh for a VM: its port and keys, and its host key, which is kept in the VM's directory
- * and trusted when it is first seen, for the VM was made by us. The words of a command may follow, whatever they
- * begin with. `user` NULL: the one of its configuration.
+ * and trusted when it is first seen, for the VM was made by us. The words of a command may follow, whatever
+ * they begin with. `user` NULL: the one of its configuration.
  * 0 or -errno.
  */
 int vm_ssh_command(const struct vm *vm, uint16_t port, const char *user, struct words *ret,

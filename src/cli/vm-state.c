@@ -84,8 +84,8 @@ bool vm_state_runs(const json_t *state) {
         if (pidfd < 0 || process_start_time((pid_t)pid, &start_time) < 0 ||
             start_time != (uint64_t)view_integer(run, "start_time"))
                 return false;
-        /* One that has ended keeps its start time until it is reaped, in a container without an init for ever;
-         * its pidfd is readable (pidfd_open(2)). */
+        /* One that has ended keeps its start time until it is reaped, in a container without an init for
+         * ever; its pidfd is readable (pidfd_open(2)). */
         return poll(&(struct pollfd){ .fd = pidfd, .events = POLLIN }, 1, 0) == 0;
 }
 

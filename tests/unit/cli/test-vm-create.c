@@ -489,7 +489,8 @@ static void test_rm_link(void **state) {
         assert_int_equal(count_vms(fixture), 1);
 }
 
-/* A link that leads nowhere and a file in a VM's place: each command says what it is, and rm removes the link. */
+/* A link that leads nowhere and a file in a VM's place: each command says what it is, and rm removes the
+ * link. */
 static void test_no_directory(void **state) {
         static const char *const commands[][6] = {
                 { "vm", "create", "web", "--kernel", ANY_FILE },
@@ -516,7 +517,7 @@ static void test_no_directory(void **state) {
                 _cleanup_free_ char *output = fixture_run(fixture, &status, commands[i]);
 
                 assert_int_equal(status, 1);
-                assert_non_null(strstr(output, "link to what is not there\nberth: `berth vm rm web` removes"));
+                assert_non_null(strstr(output, "link to what is not there\nberth: `berth vm rm web`"));
                 assert_int_equal(count_vms(fixture), 1);
         }
         removed = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "--force", "web"));
