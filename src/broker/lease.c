@@ -34,9 +34,11 @@ static void drop_handle(struct lease *lease, size_t i) {
         elsewhere_close(lease->handles[i]);
         if (i < lease->n_sent) {
                 lease->handles[i] = lease->handles[--lease->n_sent];
+                lease->serials[i] = lease->serials[lease->n_sent];
                 i = lease->n_sent;
         }
         lease->handles[i] = lease->handles[--lease->n_handles];
+        lease->serials[i] = lease->serials[lease->n_handles];
         user_discharge(lease->user, CHARGE_HANDLE);
 }
 
@@ -83,6 +85,7 @@ struct lease *lease_free(struct lease *lease) {
         list_unlink(&lease->by_client);
         user_unref(lease->user);
         free(lease->handles);
+        free(lease->serials);
         free(lease);
         return NULL;
 }
@@ -98,28 +101,44 @@ size_t lease_sweep(struct lease *lease) {
         return lease->n_handles;
 }
 
+size_t lease_drop_sent(struct lease *lease, uint64_t serial) {
+        for (size_t i = 0; i < lease->n_sent; i++)
+                if (lease->serials[i] == serial) {
+                        drop_handle(lease, i);
+                        break;
+                }
+        return lease->n_handles;
+}
+
+static int make_room(struct lease *lease, size_t room) {
+        int *handles = reallocarray(lease->handles, room, sizeof(*handles));
+        if (handles)
+                lease->handles = handles;
+        uint64_t *serials = reallocarray(lease->serials, room, sizeof(*serials));
+        if (serials)
+                lease->serials = serials;
+        if (!handles || !serials)
+                return -ENOMEM;
+        lease->room = room;
+        return 0;
+}
+
 int lease_add_handle(struct lease *lease, int consume_fd, struct error *error) {
         _cleanup_elsewhere_ int fd = consume_fd;
 
         /* A client may acquire again and again and close what it got: so look before taking more room, and
          * take enough that looking stays rare. */
-        if (lease->n_handles == lease->room && lease_sweep(lease) > lease->room / 2) {
-                size_t room = 2 * lease->room;
-                int *handles = reallocarray(lease->handles, room, sizeof(*handles));
-
-                if (!handles)
-                        return -ENOMEM;
-                lease->handles = handles;
-                lease->room = room;
-        } else if (lease->room == 0) {
-                lease->handles = malloc(sizeof(*lease->handles));
-                if (!lease->handles)
-                        return -ENOMEM;
-                lease->room = 1;
-        }
-        int r = user_charge(lease->user, CHARGE_HANDLE, error);
+        int r = 0;
+        if (lease->n_handles == lease->room && lease_sweep(lease) > lease->room / 2)
+                r = make_room(lease, 2 * lease->room);
+        else if (lease->room == 0)
+                r = make_room(lease, 1);
         if (r < 0)
                 return r;
+        r = user_charge(lease->user, CHARGE_HANDLE, error);
+        if (r < 0)
+                return r;
+        lease->serials[lease->n_handles] = 0;
         lease->handles[lease->n_handles++] = steal_fd(&fd);
         return 0;
 }

@@ -36,6 +36,7 @@ struct lease {
         pid_t pid;
         char program[64];
         int *handles; /* owned */
+        uint64_t *serials; /* of the message by which each was sent, as network->leases_sent counted it; 0: not by us */
         size_t n_handles, room;
         size_t n_sent; /* the first so many of them are known to the network's process of now */
         struct list forwards; /* what the network's process told us to keep for its replacement */
@@ -58,3 +59,5 @@ void lease_remove_forwards(struct lease *lease);
 void lease_refresh_program(struct lease *lease);
 /* Drops the handles that the client has closed; how many are left. */
 size_t lease_sweep(struct lease *lease);
+/* Drops the handle that was sent by that message, so that the client sees its end; how many are left. */
+size_t lease_drop_sent(struct lease *lease, uint64_t serial);

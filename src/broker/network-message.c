@@ -56,6 +56,7 @@ static int take_configuration(struct network *network, json_t *configuration, st
         int r = configuration_prefixes(configuration, &network->ipv4, &network->ipv6);
         if (r < 0)
                 return error_set(error, r, "\"configuration\" is of no use");
+        json_decref(network->configuration); /* of an attempt before */
         network->configuration = json_incref(configuration);
         /* So that it can be sent as it is to a replacement. */
         if (json_object_set_new(configuration, "command", json_string("configure")) < 0)
@@ -76,6 +77,10 @@ static int on_ready(struct network *network, struct wire_message *message, struc
                 return r;
         if (network->state != NETWORK_RESTARTING && (network->state != NETWORK_STARTING || network->facts))
                 return error_set(error, -EPROTO, "\"ready\" a second time");
+        if (message->lost && network->adopted) {
+                network_adopt_again(network);
+                return 0;
+        }
         if (message->n_fds != n_namespaces)
                 return error_set(error, -EPROTO, "\"ready\" with %zu file descriptors", message->n_fds);
 
@@ -123,6 +128,10 @@ static int on_lease(struct network *network, struct wire_message *message, struc
         int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), true, error);
         if (r < 0)
                 return r;
+        if (message->lost && network->adopted) {
+                network_adopt_again(network);
+                return 0;
+        }
         if (!network->adopted || !network->facts || message->n_fds != 1)
                 return error_set(error, -EPROTO, "\"lease\" out of place");
 
@@ -169,6 +178,25 @@ static int on_lease_ended(struct network *network, struct wire_message *message,
                 lease_remove_forwards(lease);
         if (lease && lease_sweep(lease) == 0)
                 lease_free(lease);
+        return 0;
+}
+
+/* A handle did not arrive there. Its client would ask and never hear: it sees the handle's end instead. */
+static int on_handle_lost(struct network *network, struct wire_message *message, struct error *error) {
+        uint64_t id = 0, serial = 0;
+        const struct field fields[] = {
+                { "lease", FIELD_U64, true, &id, 0, INT64_MAX },
+                { "leases_received", FIELD_U64, true, &serial, 1, INT64_MAX },
+        };
+
+        int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), true, error);
+        if (r < 0)
+                return r;
+
+        log_warning("network %s: its process has no file descriptor left for a handle", network->name);
+        struct lease *lease = find_lease(network, id);
+        if (lease && lease_drop_sent(lease, serial) == 0)
+                network_end_lease(lease);
         return 0;
 }
 
@@ -262,12 +290,15 @@ void network_message(void *data, struct wire_message *message) {
                 { "ready", on_ready },     { "failed", on_failed },           { "lease", on_lease },
                 { "synced", on_synced },   { "lease_ended", on_lease_ended }, { "idle", on_idle },
                 { "listing", on_listing }, { "forward", on_forward },         { "forward_ended", on_forward_ended },
+                { "handle_lost", on_handle_lost },
         };
         struct network *network = data;
         const char *command = json_string_value(json_object_get(message->body, "command"));
         struct error error = ERROR_INIT;
         int r = error_set(&error, -EPROTO, "unknown message \"%.32s\"", command ? command : "");
 
+        if (network->adopting_again)
+                return;
         for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
                 if (text_equal(command, commands[i].command)) {
                         r = commands[i].fn(network, message, &error);

@@ -17,6 +17,7 @@
 
 #define START_DEADLINE 10000000 /* microseconds */
 #define STOP_DEADLINE 10000000
+#define ADOPT_PAUSE 100000
 #define RESTART_PAUSE 100000 /* after the second death in a row; doubled for each further one */
 
 #define ENDED_KEPT 1024 /* far more than a socket's buffer holds `end` messages */
@@ -126,8 +127,10 @@ static void send_forwards_of(struct network *network, struct lease *lease) {
 
 /* Sends the handles that the process does not know yet, as fast as it takes them. */
 static void send_handles_of(struct network *network, struct lease *lease) {
-        while (lease->n_sent < lease->n_handles && !worker_is_congested(network->worker))
+        while (lease->n_sent < lease->n_handles && !worker_is_congested(network->worker)) {
+                lease->serials[lease->n_sent] = network->leases_sent + 1;
                 send_handle(network, lease, lease->handles[lease->n_sent++]);
+        }
 }
 
 /* Forwards go before the first handle, for with that requests come, whose forwards are to get other numbers. */
@@ -236,10 +239,44 @@ static int start_worker(struct network *network, struct error *error) {
         return 0;
 }
 
+static int connect_worker(struct network *network, struct error *error) {
+        struct broker *broker = network->broker;
+        _cleanup_free_ char *directory = network_directory(network, broker->settings.runtime);
+        _cleanup_free_ char *control = directory ? text_format("%s/control.sock", directory) : NULL;
+
+        if (!control)
+                return error_set(error, -ENOMEM, "out of memory");
+        int r = worker_connect(&network->worker, broker->loop, control, &worker_events, network, error);
+        if (r >= 0)
+                source_arm(network->timer, START_DEADLINE);
+        return r;
+}
+
+/* As if this were the next broker: the process takes a new connection for that, and tells all from the start. */
+static void adopt_anew(struct network *network) {
+        struct error error = ERROR_INIT;
+
+        list_for_each(struct lease, lease, &network->leases, by_network)
+                lease_free(lease);
+        network->worker = worker_free(network->worker);
+        json_decref(network->facts);
+        network->facts = NULL;
+        int r = connect_worker(network, &error);
+        network->adopting_again = r < 0;
+        if (r == -ECONNREFUSED || r == -ENOENT || r == -ESRCH)
+                gone(network, NETWORK_FAILED, "the network's process has just ended");
+        else if (r < 0)
+                source_arm(network->timer, ADOPT_PAUSE);
+}
+
 static int on_timer(struct source *source, void *data) {
         struct network *network = data;
         struct error error = ERROR_INIT;
 
+        if (network->adopting_again) {
+                adopt_anew(network);
+                return 0;
+        }
         if (network->worker) {
                 worker_kill(network->worker, network->state == NETWORK_STOPPING
                                                      ? "it did not clean up in time"
@@ -266,6 +303,12 @@ void network_set_ready(struct network *network) {
                 resend(network);
         if (network_can_lease(network))
                 tell(network, NETWORK_READY, 0, NULL);
+}
+
+void network_adopt_again(struct network *network) {
+        log_warning("network %s: no file descriptor is left to take it over with: trying again", network->name);
+        network->adopting_again = true;
+        source_arm(network->timer, ADOPT_PAUSE);
 }
 
 void network_set_failed(struct network *network, int code, const char *message) {
@@ -403,20 +446,13 @@ int network_new(struct broker *broker, struct definition *consume_definition, js
 int network_adopt(struct broker *broker, const char *name, struct definition *consume_definition,
                   struct network **ret, struct error *error) {
         _cleanup_(network_freep) struct network *network = allocate(broker, name, consume_definition);
-        _cleanup_free_ char *directory = NULL, *control = NULL;
 
         if (!network)
                 return -ENOMEM;
-        directory = network_directory(network, broker->settings.runtime);
-        control = directory ? text_format("%s/control.sock", directory) : NULL;
-        if (!control)
-                return -ENOMEM;
-
-        int r = worker_connect(&network->worker, broker->loop, control, &worker_events, network, error);
+        int r = connect_worker(network, error);
         if (r < 0)
                 return r;
         network->adopted = true;
-        source_arm(network->timer, START_DEADLINE);
         list_append(&broker->networks, &network->link);
         *ret = steal_ptr(network);
         return 0;

@@ -25,7 +25,8 @@ struct worker;
  *                         │                v                            v
  *                         └──failed──> STOPPING ──its process ended──> (gone)
  *
- * A network that is adopted is STARTING until it has told all its leases.
+ * A network that is adopted is STARTING until it has told all its leases. Where we are out of file descriptors for what
+ * it tells, it is asked again a little later, as often as it takes.
  */
 enum network_state { NETWORK_STARTING, NETWORK_RUNNING, NETWORK_RESTARTING, NETWORK_STOPPING };
 
@@ -58,6 +59,7 @@ struct network {
         char *name;
         enum network_state state;
         bool adopted; /* STARTING: leases of before and `synced` are to come */
+        bool adopting_again; /* until the timer: nothing of what is told now is of use */
         struct definition *definition; /* for the policy; NULL where an adopted network's cannot be read */
         struct user *owner; /* charged for it; NULL: nobody */
         json_t *configuration; /* what its process was or will be given */
@@ -115,4 +117,5 @@ bool network_ask(struct network *network, struct network_query *query);
 
 /* For network-message.c: what the process has said. */
 void network_set_ready(struct network *network);
+void network_adopt_again(struct network *network);
 void network_set_failed(struct network *network, int code, const char *message);

@@ -58,8 +58,7 @@ static void receive(struct worker *worker) {
                 r = wire_receive(worker->wire, &message, &error);
                 if (r == WIRE_MESSAGE)
                         worker->events->message(worker->data, &message);
-                /* With file descriptors for which we have no room: no fault of its own, and none of the
-                 * networks'. */
+                /* No reason to end a network that runs. */
                 else if (r == WIRE_MALFORMED)
                         log_warning("a message of berth-network (pid %d) is lost: %s", worker->pid,
                                     error_text(&error, -EPROTO));

@@ -11,7 +11,8 @@
 #include "wire/wire.h"
 
 /*
- * A worker is spoken to until its process has ended. A message that cannot be taken is lost, and logged.
+ * A worker is spoken to until its process has ended. A line that is no message is lost, and logged; a message whose
+ * file descriptors cannot be taken, for we are out of them, is delivered without (`lost`).
  * Whatever else goes wrong on its socket (it closes it, does not read, breaks the framing) ends the process
  * sooner or later, and only that end is told: `ended` is the one place where a network learns that it needs
  * another worker. All that the process sent before it ended is delivered before.

@@ -404,6 +404,15 @@ static void send_listing(struct network *network, uint64_t serial) {
         control_send(network->control, listing, NULL, 0);
 }
 
+/* No file descriptor is left for a handle. Whoever holds the other end is not to wait for us. */
+static void lose_handle(struct network *network, uint64_t lease) {
+        log_warning("a handle of lease %llu is lost: no file descriptor is left", (unsigned long long)lease);
+        control_send(network->control,
+                     json_pack("{ss sI sI}", "command", "handle_lost", "lease", (json_int_t)lease, "leases_received",
+                               (json_int_t)network->leases_received),
+                     NULL, 0);
+}
+
 static int take_lease(struct network *network, struct wire_message *message) {
         uint64_t lease = 0, uid = 0, pid = 0;
         const char *command, *program = "?";
@@ -419,6 +428,10 @@ static int take_lease(struct network *network, struct wire_message *message) {
         int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), true, &error);
         int fd = wire_message_take_fd(message, 0);
         network->leases_received++;
+        if (r >= 0 && message->lost) {
+                lose_handle(network, lease);
+                return 0;
+        }
         if (r < 0 || fd < 0) {
                 elsewhere_close(fd);
                 log_error("the broker's lease is malformed: %s", r < 0 ? error.text : "no file descriptor");
@@ -448,6 +461,10 @@ static int take_forward(struct network *network, struct wire_message *message) {
 
         int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), true, &error);
         int fd = wire_message_take_fd(message, 0);
+        if (r >= 0 && message->lost) {
+                log_warning("a forward to %s is lost: no file descriptor is left for its socket", request.name);
+                return 0;
+        }
         if (r < 0 || fd < 0 || !forward_protocol_parse(protocol, &request.protocol)) {
                 elsewhere_close(fd);
                 log_error("the broker's forward is malformed: %s",

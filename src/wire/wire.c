@@ -201,7 +201,7 @@ static int parse_line(const struct wire *wire, const char *line, size_t size, co
         json_error_t reason;
         json_t *body;
 
-        if (carried->refused) {
+        if (carried->refused && wire->care != WIRE_CARRIER) {
                 explain_refusal(wire, error);
                 return WIRE_MALFORMED;
         }
@@ -239,6 +239,10 @@ static int next_line(struct wire *wire, struct wire_message *ret, struct error *
         }
 
         take_carried(wire, &carried);
+        if (carried.refused) {
+                close_fds(carried.fds, carried.n_fds, is_foreign(wire));
+                carried.n_fds = 0;
+        }
         r = parse_line(wire, wire->buffer + wire->begin, size - 1, &carried, &body, error);
         consume(wire, size);
         if (r != WIRE_MESSAGE) {
@@ -247,6 +251,7 @@ static int next_line(struct wire *wire, struct wire_message *ret, struct error *
         }
         *ret = WIRE_MESSAGE_INIT;
         ret->body = body;
+        ret->lost = carried.refused;
         ret->foreign = is_foreign(wire);
         ret->n_fds = carried.n_fds;
         memcpy(ret->fds, carried.fds, carried.n_fds * sizeof(int));

@@ -21,6 +21,7 @@ struct wire_message {
         json_t *body; /* an object, owned */
         int fds[WIRE_FDS_MAX]; /* owned; -1 where taken */
         size_t n_fds;
+        bool lost; /* fds came with it that could not be taken: n_fds is 0 (WIRE_CARRIER only) */
         bool foreign; /* the fds are not to be closed here: base/elsewhere.h */
 };
 
@@ -50,7 +51,9 @@ int wire_fd(const struct wire *wire);
 /* What is to be expected of the descriptors that come, and of what waits in the socket when it is closed. */
 enum wire_care {
         WIRE_OWN = 0, /* our own programs', with nobody's before them */
-        WIRE_CARRIER, /* the peer is one of ours, and passes on sockets that strangers gave it */
+        /* The peer is one of ours, and passes on sockets that strangers gave it. What is said is heard also where its
+         * descriptors cannot be had: it is no fault of the peer's. */
+        WIRE_CARRIER,
         WIRE_STRANGER, /* the peer may send anything: only sockets of the internet families are let in */
 };
 

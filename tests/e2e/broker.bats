@@ -491,3 +491,25 @@ broker_end() {
         client_tell one acquire shared
         client_end one
 }
+
+@test "a network's process has no file descriptor left: it goes on, and who comes then sees the handle end" {
+        berth_broker system
+        client_start one system
+        client_start two system
+        client_tell one acquire shared
+        pid=$(berth_facts system shared .pid)
+        in_host prlimit --pid "$pid" --nofile=4:
+        client_tell two acquire shared
+        run client_tell two start shared
+        echo "$output"
+        [ "$status" -ne 0 ]
+        eventually 5 leases_are system shared 1
+        in_host prlimit --pid "$pid" --nofile=1024:
+        client_tell one start shared
+        client_tell two acquire shared
+        client_tell two start shared
+        [ "$(berth_facts system shared .pid)" = "$pid" ]
+        leases_are system shared 2
+        client_end two
+        client_end one
+}

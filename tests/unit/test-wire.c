@@ -353,6 +353,29 @@ static void test_fds_beyond_rlimit(void **state) {
         assert_int_equal(fd_count_open(), before);
 }
 
+/* One of ours is heard all the same, and what was given is no half set either. */
+static void test_carrier_beyond_rlimit(void **state) {
+        struct pair *pair = *state;
+        _cleanup_(wire_message_deinit) struct wire_message message = WIRE_MESSAGE_INIT;
+        size_t before = fd_count_open();
+        struct rlimit saved, tight;
+        int next = fd_dup(pair->peer);
+
+        fd_close(next);
+        wire_set_care(pair->wire, WIRE_CARRIER, WIRE_FDS_MAX);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &saved), 0);
+        put(pair, "{\"a\":1}\n", 5);
+        put(pair, "{\"b\":1}\n", 1);
+        tight = (struct rlimit){ .rlim_cur = (rlim_t)next + 2, .rlim_max = saved.rlim_max };
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+        assert_int_equal(wire_receive(pair->wire, &message, NULL), WIRE_MESSAGE);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &saved), 0);
+        assert_true(message.lost);
+        assert_int_equal(message.n_fds, 0);
+        assert_int_equal(fd_count_open(), before);
+        expect(pair, "b", 1);
+}
+
 static void test_fds_out_of_place(void **state) {
         struct pair *pair = *state;
         size_t before = fd_count_open();
@@ -790,4 +813,4 @@ HARNESS_MAIN(TEST(test_lines), TEST(test_byte_by_byte), TEST(test_end), TEST(tes
              TEST(test_queue_limit), TEST(test_queue_limit_for_fds), TEST(test_call),
              TEST(test_call_in_parts), TEST(test_call_flushes), TEST(test_call_peer_closes),
              TEST(test_call_times_out), TEST(test_call_nonsense), TEST(test_call_refused_at_once),
-             TEST(test_stranger), TEST(test_stranger_who_is_stubborn), cmocka_unit_test(test_new_consumes))
+             TEST(test_carrier_beyond_rlimit), TEST(test_stranger), TEST(test_stranger_who_is_stubborn), cmocka_unit_test(test_new_consumes))

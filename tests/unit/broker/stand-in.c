@@ -8,8 +8,10 @@
  *   deaf...   does not answer `list`
  *   long...   answers `list` with forwards that fill a line almost
  *   noise...  tells of each lease with a line that is no message
+ *   full...   has no file descriptor left for a second handle
  *
- * A handle answers anything with {"pid", "lease"}: so a test sees which process serves it. `services` of a
+ * A handle answers anything with {"pid", "lease", "brokers"}: so a test sees which process serves it, and how many
+ * connections of brokers there have been. `services` of a
  * listing tells what the broker has sent: {"leases": [ids], "ended": [ids], "replacement": bool}.
  */
 #include <assert.h>
@@ -47,6 +49,7 @@ struct network {
         json_t *configuration;
         json_t *ended;
         bool replacement;
+        int n_brokers;
         json_int_t leases_received; /* on this connection */
         struct list handles;
         int namespaces[2];
@@ -94,7 +97,8 @@ static int on_handle(struct source *source, int fd, uint32_t events, void *data)
 
         int r = wire_receive(handle->wire, &message, NULL);
         if (r == WIRE_MESSAGE) {
-                json_t *body = json_pack("{si sI}", "pid", (int)getpid(), "lease", lease);
+                json_t *body = json_pack("{si sI si}", "pid", (int)getpid(), "lease", lease, "brokers",
+                                         network->n_brokers);
 
                 wire_send(handle->wire, body, NULL, 0);
                 json_decref(body);
@@ -109,6 +113,15 @@ static int on_handle(struct source *source, int fd, uint32_t events, void *data)
 }
 
 static void add_handle(struct network *network, struct wire_message *message) {
+        if (text_starts_with(name_of(network), "full") && network->leases_received > 0) {
+                network->leases_received++;
+                say(network,
+                    json_pack("{ss sO sI}", "command", "handle_lost", "lease",
+                              json_object_get(message->body, "lease"), "leases_received",
+                              network->leases_received),
+                    NULL, 0);
+                return;
+        }
         struct handle *handle = calloc(1, sizeof(*handle));
 
         assert(handle && message->n_fds == 1);
@@ -242,6 +255,7 @@ static void take_broker(struct network *network, int fd) {
         network->broker_source = source_free(network->broker_source);
         network->broker = wire_free(network->broker);
         network->leases_received = 0;
+        network->n_brokers++;
         assert(wire_new(&network->broker, fd) == 0);
         assert(loop_add_fd(network->loop, &network->broker_source, fd, EPOLLIN, on_broker, network) == 0);
 }
