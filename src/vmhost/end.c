@@ -88,7 +88,10 @@ int end_judge(struct end *end, const struct end_evidence *evidence) {
                                              : "the guest shut itself down");
         } else if (reason_is(evidence, "host-signal") || reason_is(evidence, "host-qmp") ||
                    reason_is(evidence, "host-ui")) {
+                /* By the hand of an administrator, or of a machine that shuts down: as wanted as a stop of
+                 * ours, and of the same stages. */
                 end->by = END_BY_HOST;
+                end->stage = reason_is(evidence, "host-signal") ? STOP_SIGTERM : STOP_QUIT;
                 reason = text_format("somebody else on the host told QEMU to end (%s)",
                                      evidence->shutdown_reason);
         } else {

@@ -22,7 +22,7 @@ enum end_by {
 struct end {
         int64_t at_ms; /* wall clock, since 1970 */
         enum end_by by;
-        enum stop_stage stage; /* of the stop that ended it */
+        enum stop_stage stage; /* of the stop that ended it, ours or that of somebody else on the host */
         int exit_code; /* QEMU's, or END_STATUS_UNKNOWN, as of one that a signal ended */
         int signal; /* that ended QEMU, 0 for none, or END_STATUS_UNKNOWN */
         bool panicked; /* the guest's kernel said so */

@@ -78,7 +78,8 @@ static void test_judgement(void **state) {
                   false,
                   "watchdog" },
                 { { .child = true, .shutdown_reason = "guest-reset" }, END_BY_GUEST, true, "rebooted" },
-                { { .child = true, .shutdown_reason = "host-signal" }, END_BY_HOST, false, "somebody else" },
+                { { .child = true, .shutdown_reason = "host-signal" }, END_BY_HOST, true, "somebody else" },
+                { { .shutdown_reason = "host-qmp-quit" }, END_BY_HOST, true, "somebody else" },
                 { { .shutdown_reason = NULL }, END_BY_CRASH, false, "adopted" },
         };
 

@@ -562,7 +562,7 @@ static void test_qemu_killed(void **state) {
         pid = pid_of(&vm);
         end_by(qemu_of(&vm), SIGTERM);
         end_by(pid, 0);
-        assert_ended(&vm, "host", "none");
+        assert_ended(&vm, "host", "sigterm");
         teardown(&vm);
 }
 
