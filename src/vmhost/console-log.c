@@ -133,6 +133,17 @@ static size_t escape_length(const char *p, const char *end) {
         return (size_t)((q < end ? q + 1 : end) - p);
 }
 
+/* Appends a byte, but for the controls U+0080 to U+009F, which are \xc2 and one more and drive terminals as
+ * well. In what was kept so far the \xc2 is looked for, so none is left by what is dropped in between. */
+static size_t append(char *text, size_t n, char byte) {
+        unsigned char c = (unsigned char)byte;
+
+        if (c >= 0x80 && c <= 0x9f && n > 0 && (unsigned char)text[n - 1] == 0xc2)
+                return n - 1;
+        text[n] = byte;
+        return n + 1;
+}
+
 /* A line as a person saw it, of printable ASCII and what is valid UTF-8 besides; a new reference, or NULL. */
 static json_t *clean_line(const char *line, size_t size) {
         char *text = malloc(size + 1);
@@ -144,9 +155,9 @@ static json_t *clean_line(const char *line, size_t size) {
                         continue;
                 }
                 if ((unsigned char)*p >= ' ' && *p != 0x7f)
-                        text[n++] = *p;
+                        n = append(text, n, *p);
                 else if (*p == '\t')
-                        text[n++] = ' ';
+                        n = append(text, n, ' ');
                 p++;
         }
         if (!text)

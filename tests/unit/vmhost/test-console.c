@@ -443,6 +443,9 @@ static void test_tail(void **state) {
                   "c!\n",
                   5, "[\"red black\",\"after!\"]" },
                 { "caf\xc3\xa9 \n\xff\xfe raw\n", 5, "[\"caf\xc3\xa9 \",\"?? raw\"]" },
+                { "a\xc2\x9b"
+                  "31mb\xc2\xa9\n\xc2\x01\x9b\n\xc2\xc2\x9b\x9b\nc",
+                  5, "[\"a31mb\xc2\xa9\",\"c\"]" },
                 { "\x1b[", 5, "[]" },
                 { "\x1b", 5, "[]" },
                 { "\"quoted\"\\", 5, "[\"\\\"quoted\\\"\\\\\"]" },
