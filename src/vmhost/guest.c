@@ -14,6 +14,7 @@
 #include "vmhost/space.h"
 
 #define AGENT_CHANNEL "agent" /* the id of the chardev and of its port, as arguments.c gives it */
+#define WORD_MAX 32 /* bytes; the longest of QEMU's RunState and ShutdownCause have 20 */
 
 enum agent_state { AGENT_UNKNOWN, AGENT_ABSENT, AGENT_PRESENT };
 
@@ -123,6 +124,13 @@ static void look_at_share(struct guest *guest, const char *tag, const json_t *ch
 
 static void on_channels(json_t *channels, void *data);
 
+/* For logs and people, a word of QEMU's own; but one that its guest has taken over says what it likes. */
+static const char *trust_word(const char *word) {
+        size_t n = strspn(word, "abcdefghijklmnopqrstuvwxyz-");
+
+        return n > 0 && n <= WORD_MAX && word[n] == '\0' ? word : "QEMU gives a word that is none of its own";
+}
+
 static void on_status(const char *status, void *data) {
         struct guest *guest = data;
 
@@ -151,7 +159,7 @@ static void on_status(const char *status, void *data) {
         } else if (text_equal(status, "suspended")) {
                 set_phase(guest, PHASE_PAUSED, "the guest sleeps");
         } else if (!text_equal(status, "shutdown")) {
-                set_phase(guest, PHASE_PAUSED, guest->paused ? "paused by a command" : status);
+                set_phase(guest, PHASE_PAUSED, guest->paused ? "paused by a command" : trust_word(status));
         }
 }
 
@@ -202,7 +210,7 @@ static void on_shutdown(struct guest *guest, json_t *details) {
         const char *reason = json_string_value(json_object_get(details, "reason"));
 
         if (reason && !guest->shutdown_reason)
-                guest->shutdown_reason = strdup(reason);
+                guest->shutdown_reason = strdup(trust_word(reason));
         emit(guest, "shutdown", details);
 }
 

@@ -222,6 +222,11 @@ static void test_states(void **state) {
                 { "watchdog", "paused[the guest's watchdog" },
                 { "suspended", "paused[the guest sleeps]" },
                 { "postmigrate", "paused[postmigrate]" },
+                { "\\u001b[2J", "paused[QEMU gives a word that is none of its own]" },
+                { "running", "running[]" },
+                { "\xc2\x9b"
+                  "2J",
+                  "paused[QEMU gives a word that is none of its own]" },
         };
         struct stage stage;
 
@@ -232,6 +237,15 @@ static void test_states(void **state) {
                 say(&stage, i % 2 ? "{\"event\":\"STOP\"}\n" : "{\"event\":\"RESUME\"}\n");
                 await(&stage, cases[i].told);
         }
+        teardown(&stage);
+
+        struct end_evidence evidence = {};
+        setup(&stage, GUEST_ADOPTED_BOOTED, "running");
+        await(&stage, "running[]");
+        say(&stage, "{\"event\":\"SHUTDOWN\",\"data\":{\"reason\":\"host-signal\\u001b[2J\"}}\n");
+        await(&stage, "shutdown[event]");
+        guest_testify(stage.guest, &evidence);
+        assert_string_equal(evidence.shutdown_reason, "QEMU gives a word that is none of its own");
         teardown(&stage);
 }
 
