@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "cli/vm-clock.h"
 
 #define PRINTED_MAX (16 * 1024 * 1024) /* bytes of its output that are read */
 
@@ -66,6 +68,21 @@ int program_start(struct program *ret, const char *const *argv, struct error *er
 
 int program_start_apart(struct program *ret, const char *const *argv, struct error *error) {
         return start(ret, argv, true, error);
+}
+
+int program_await(const struct program *program, uint64_t deadline) {
+        struct pollfd pollfd = { .fd = program->pidfd, .events = POLLIN };
+
+        for (;;) {
+                int left = vm_clock_left_ms(deadline), n = poll(&pollfd, 1, left);
+
+                if (n > 0)
+                        return 0;
+                if (n < 0 && errno != EINTR)
+                        return -errno;
+                if (left == 0)
+                        return -ETIMEDOUT;
+        }
 }
 
 int program_wait(struct program *program) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -19,6 +20,8 @@ struct program {
 int program_start(struct program *ret, const char *const *argv, struct error *error);
 /* The same in a process group of its own: what a terminal signals to ours, as by Ctrl-C, is not for it. */
 int program_start_apart(struct program *ret, const char *const *argv, struct error *error);
+/* Until it has ended, or a time of CLOCK_MONOTONIC in microseconds: 0, -ETIMEDOUT or another -errno. */
+int program_await(const struct program *program, uint64_t deadline);
 /* Waits for its end, once: the exit status, 128 and the signal's number, or -errno. */
 int program_wait(struct program *program);
 /* Kills and reaps one that was not waited for; closes all. */

@@ -17,7 +17,8 @@
 #define VMHOST_ANOTHER_RUNS 3
 #define VMHOST_NOTHING_RUNS 4
 
-#define ADOPTION_MS 10000 /* for another's vmhost to begin */
+#define ADOPTION_MS 20000 /* for a vmhost to have taken a VM over; QEMU may hang */
+#define CHECK_MS 5000 /* for one to have looked at a file */
 #define LOOK_MS 50
 
 /* A new string, or NULL with a text. */
@@ -120,6 +121,13 @@ int vm_adopt(struct session *session, const struct vm *vm) {
                 /* It may end in this moment, and who wants it to end does not want it started again. */
                 r = launch(session, vm, "--adopt", &program);
                 if (r == 0)
+                        r = program_await(&program, deadline);
+                if (r == -ETIMEDOUT)
+                        return error_set(&session->error, r,
+                                         "the new vmhost of %s does not say whether it has taken it over\n"
+                                         "%s/" VM_LOG " may say why",
+                                         vm->name, vm->directory);
+                if (r == 0)
                         r = vm_launch_finish(session, vm, &program);
                 /* Somebody else's vmhost has it, and its socket in a moment. */
                 if (r != -EALREADY || vm_clock_left_ms(deadline) == 0) {
@@ -143,10 +151,15 @@ static int check(const struct vm *vm, const char *option, json_t **ret, struct e
         if (!vmhost)
                 return -ENOENT;
         int r = program_start(&program, argv, error);
-        if (r == 0)
-                r = program_wait(&program);
         if (r < 0)
                 return r;
+        r = program_await(&program, vm_clock_in_ms(CHECK_MS));
+        if (r == 0)
+                r = program_wait(&program);
+        if (r == -ETIMEDOUT)
+                return error_set(error, r, "%s does not say what it makes of the configuration", vmhost);
+        if (r < 0)
+                return error_errno(error, r, "cannot wait for vmhost");
         output = program_output(&program);
         reason = find_reason(&program);
         if (!output || !reason)

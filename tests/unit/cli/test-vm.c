@@ -1,6 +1,7 @@
 /* berth vm, against a vmhost that is played by hand over real sockets. */
 #include "harness.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -18,7 +19,9 @@
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "cli/program.h"
 #include "cli/vm-channel.h"
+#include "cli/vm-clock.h"
 #include "fixture.h"
 #include "loop/loop.h"
 
@@ -943,6 +946,28 @@ static void test_events(void **state) {
         fd_close(db);
 }
 
+/* A vmhost that hangs hangs nobody who only asks it for something. */
+static void test_hanging_vmhost(void **state) {
+        static const char *const endless[] = { "/bin/sleep", "1000", NULL }, *const brief[] = { "/bin/true",
+                                                                                                NULL };
+        _cleanup_(program_deinit) struct program hangs = PROGRAM_INIT, ends = PROGRAM_INIT;
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *output = NULL;
+        int status;
+
+        assert_int_equal(program_start(&hangs, endless, NULL), 0);
+        assert_int_equal(program_await(&hangs, vm_clock_in_ms(1)), -ETIMEDOUT);
+        assert_int_equal(program_start(&ends, brief, NULL), 0);
+        assert_int_equal(program_await(&ends, UINT64_MAX), 0);
+        assert_int_equal(program_wait(&ends), 0);
+
+        fixture_make_vm(fixture, "web");
+        write_vmhost(fixture, "exec sleep 1000");
+        output = fixture_run(fixture, &status, ARGUMENTS("vm", "show", "web"));
+        assert_int_equal(status, 1);
+        assert_non_null(strstr(output, "does not say what it makes of the configuration\n"));
+}
+
 /* ---- Ssh, by a program of that name that tells how it was called ---- */
 
 static void write_ssh(const struct fixture *fixture) {
@@ -1110,5 +1135,5 @@ HARNESS_MAIN(TEST(test_ls), TEST(test_ls_all_silent), TEST(test_zombie), TEST(te
              TEST(test_wait), TEST(test_cont), TEST(test_show), TEST(test_unknown), TEST(test_start_fails),
              TEST(test_start_inherits_nothing), TEST(test_start), TEST(test_start_stopping),
              TEST(test_start_second), TEST(test_start_running), TEST(test_start_address),
-             TEST(test_start_without_port), TEST(test_events), TEST(test_ssh), TEST(test_no_ssh),
-             TEST(test_logs), TEST(test_full_disk))
+             TEST(test_hanging_vmhost), TEST(test_start_without_port), TEST(test_events), TEST(test_ssh),
+             TEST(test_no_ssh), TEST(test_logs), TEST(test_full_disk))
