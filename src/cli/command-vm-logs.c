@@ -12,7 +12,7 @@ static int run_vm_logs(struct session *session, const struct arguments *argument
         _cleanup_(vm_log_close) struct vm_log log = VM_LOG_INIT;
         _cleanup_(vm_deinit) struct vm vm = { 0 };
         const char *number = arguments_value(arguments, "n");
-        bool older = arguments_has(arguments, "all");
+        bool older = arguments_has(arguments, "all"), follows = arguments_has(arguments, "f");
         uint64_t lines = UINT64_MAX;
         int r;
 
@@ -23,17 +23,18 @@ static int run_vm_logs(struct session *session, const struct arguments *argument
                 r = vm_log_open(&log, &vm, &session->error);
         if (r < 0)
                 return r;
-        if (log.fd < 0 && !arguments_has(arguments, "f"))
+        /* One that is on its way has its log in a moment. */
+        if (log.fd < 0 && (!follows || vm_presence(vm.directory) == VM_PRESENCE_NONE))
                 return error_set(&session->error, -ENOENT,
                                  "VM %s has no console log: it never ran\n`berth vm start %s` starts it",
                                  vm.name, vm.name);
         r = vm_log_print(&log, lines, older, &session->error);
         /* One that is frozen would be followed without an end, and without a word. */
-        if (r == 0 && arguments_has(arguments, "f") && vm_presence(vm.directory) == VM_PRESENCE_HOSTED)
+        if (r == 0 && follows && vm_presence(vm.directory) == VM_PRESENCE_HOSTED)
                 r = vm_check_answers(session, &vm, VM_REQUEST_TIMEOUT_MS);
         if (r == -EHOSTDOWN)
                 r = 0;
-        if (r == 0 && arguments_has(arguments, "f"))
+        if (r == 0 && follows)
                 r = vm_log_follow(&log, -1, &session->error);
         return r < 0 ? r : STATUS_OK;
 }

@@ -1076,6 +1076,10 @@ static void test_logs(void **state) {
         assert_int_equal(status, 1);
         assert_non_null(strstr(output, "it never ran"));
         free(output);
+        output = fixture_run(fixture, &status, ARGUMENTS("vm", "logs", "-f", "web"));
+        assert_int_equal(status, 1);
+        assert_non_null(strstr(output, "it never ran"));
+        free(output);
         fixture_write(fixture, "web", "console.log", "one\ntwo\nthree\n");
         fixture_write(fixture, "web", "console.log.1", "zero\n");
         output = fixture_run(fixture, &status, ARGUMENTS("vm", "logs", "-n", "2", "web"));
