@@ -94,12 +94,15 @@ static int print_range(const struct vm_log *log, int fd, int64_t *offset, int64_
         return 0;
 }
 
-/* Where the last lines of a file begin. A line at the end that is not finished counts. */
-static int64_t find_lines(int fd, int64_t size, uint64_t lines) {
+/* Where the last *lines of a file begin; *lines becomes how many it lacks. A line at the end that is not
+ * finished counts. UINT64_MAX is all, of which none is lacking or too many. */
+static int64_t find_lines(int fd, int64_t size, uint64_t *lines) {
         char block[BLOCK];
         int64_t end = size;
 
-        if (lines == 0)
+        if (*lines == UINT64_MAX)
+                return 0;
+        if (*lines == 0)
                 return size;
         while (end > 0) {
                 int64_t begin = end > BLOCK ? end - BLOCK : 0;
@@ -111,27 +114,29 @@ static int64_t find_lines(int fd, int64_t size, uint64_t lines) {
                         /* The newline that ends the last line begins none. */
                         if (block[i - 1] != '\n' || begin + i == size)
                                 continue;
-                        if (--lines == 0)
+                        if (--*lines == 0)
                                 return begin + i;
                 }
                 end = begin;
         }
+        *lines -= size > 0;
         return 0;
 }
 
 int vm_log_print(struct vm_log *log, uint64_t lines, bool older, struct error *error) {
         _cleanup_fd_ int old = older ? open_file(log->vm, VM_CONSOLE_LOG_OLD) : -1;
-        struct stat st;
+        struct stat st = { 0 }, old_st;
         int r = 0;
 
-        if (old >= 0 && lines == UINT64_MAX && fstat(old, &st) == 0)
-                r = print_range(log, old, &(int64_t){ 0 }, st.st_size, error);
-        if (r != 0 || log->fd < 0)
-                return r;
-        if (fstat(log->fd, &st) < 0)
+        if (log->fd >= 0 && fstat(log->fd, &st) < 0)
                 return error_errno(error, -errno, "cannot read the console's log");
-        log->offset = lines == UINT64_MAX ? 0 : find_lines(log->fd, st.st_size, lines);
-        return print_range(log, log->fd, &log->offset, st.st_size, error);
+        log->offset = log->fd >= 0 ? find_lines(log->fd, st.st_size, &lines) : 0;
+        if (old >= 0 && fstat(old, &old_st) == 0) {
+                int64_t offset = find_lines(old, old_st.st_size, &lines);
+
+                r = print_range(log, old, &offset, old_st.st_size, error);
+        }
+        return r != 0 || log->fd < 0 ? r : print_range(log, log->fd, &log->offset, st.st_size, error);
 }
 
 /*

@@ -27,8 +27,8 @@ struct vm_log {
 int vm_log_open(struct vm_log *ret, const struct vm *vm, struct error *error);
 void vm_log_close(struct vm_log *log);
 
-/* Prints the last lines of the file, or all of it (lines UINT64_MAX), and with `older` console.log.1 before
- * it. 0 or -errno. */
+/* Prints the last lines of the file, or all of it (lines UINT64_MAX); with `older` as if console.log.1 were
+ * the beginning of it. 0 or -errno. */
 int vm_log_print(struct vm_log *log, uint64_t lines, bool older, struct error *error);
 /* Prints what has come since. 0, 1 where it was stopped, or -errno. */
 int vm_log_drain(struct vm_log *log, struct error *error);

@@ -1091,6 +1091,16 @@ static void test_logs(void **state) {
         output = fixture_run(fixture, &status, ARGUMENTS("vm", "logs", "--all", "web"));
         assert_string_equal(output, "zero\none\ntwo\nthree\n");
         free(output);
+        fixture_write(fixture, "web", "console.log.1", "before\nzero\n");
+        output = fixture_run(fixture, &status, ARGUMENTS("vm", "logs", "--all", "-n", "4", "web"));
+        assert_string_equal(output, "zero\none\ntwo\nthree\n");
+        free(output);
+        output = fixture_run(fixture, &status, ARGUMENTS("vm", "logs", "--all", "-n", "3", "web"));
+        assert_string_equal(output, "one\ntwo\nthree\n");
+        free(output);
+        output = fixture_run(fixture, &status, ARGUMENTS("vm", "logs", "--all", "-n", "9", "web"));
+        assert_string_equal(output, "before\nzero\none\ntwo\nthree\n");
+        free(output);
         output = fixture_run(fixture, &status, ARGUMENTS("vm", "logs", "-n", "x", "web"));
         assert_int_equal(status, 2);
         free(output);
