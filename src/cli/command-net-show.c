@@ -18,10 +18,7 @@ static void print_line(const char *label, const char *format, ...) {
         va_start(arguments, format);
         vsnprintf(text, sizeof(text), format, arguments);
         va_end(arguments);
-        for (char *c = text; *c; c++)
-                if ((unsigned char)*c < ' ')
-                        *c = '?';
-        printf("%-12s%s\n", label, text);
+        printf("%-12s%s\n", label, view_clean(text));
 }
 
 /* "DHCP, DNS, NAT (IPv4)": what is switched on. */

@@ -42,17 +42,15 @@ static void print_text(const char *name, const json_t *event) {
         char line[VM_VIEW_LINE_SIZE], time[VIEW_TEXT_SIZE];
         const char *separator = " ";
 
-        printf("%s  %-12s %s", vm_view_time(view_integer(event, "at"), time), name,
-               view_string(event, "event"));
+        snprintf(line, sizeof(line), "%s", view_string(event, "event"));
+        printf("%s  %-12s %s", vm_view_time(view_integer(event, "at"), time), name, view_clean(line));
         for (size_t i = 0; i < ARRAY_SIZE(shown); i++) {
-                const char *value = view_string(event, shown[i]);
+                char value[VM_VIEW_LINE_SIZE * 2];
 
+                snprintf(value, sizeof(value), "%s", view_string(event, shown[i]));
                 if (!value[0])
                         continue;
-                /* What the guest chose must not drive the terminal. */
-                printf("%s", separator);
-                for (; *value; value++)
-                        putchar((unsigned char)*value < ' ' ? '?' : *value);
+                printf("%s%s", separator, view_clean(value));
                 separator = ": ";
         }
         if (json_is_object(end))

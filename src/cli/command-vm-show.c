@@ -24,10 +24,7 @@ static void print_line(const char *label, const char *format, ...) {
         va_start(arguments, format);
         vsnprintf(text, sizeof(text), format, arguments);
         va_end(arguments);
-        for (char *c = text; *c; c++)
-                if ((unsigned char)*c < ' ')
-                        *c = '?';
-        printf("%-*s%s\n", LABEL_WIDTH, label, text);
+        printf("%-*s%s\n", LABEL_WIDTH, label, view_clean(text));
 }
 
 static void print_processes(const json_t *facts) {

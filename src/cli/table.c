@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "cli/view.h"
 
 #define GAP 2 /* blanks between columns */
 
@@ -65,11 +66,7 @@ void table_add(struct table *table, const char *format, ...) {
                 table->failed = true;
                 return;
         }
-        /* What others chose, such as a program's name, must not drive the terminal. */
-        for (char *c = cell; *c; c++)
-                if ((unsigned char)*c < ' ' || *c == '\x7f')
-                        *c = '?';
-        grown[table->n_cells++] = cell;
+        grown[table->n_cells++] = view_clean(cell);
 }
 
 static const char *heading_text(const char *heading) {

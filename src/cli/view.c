@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pwd.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -77,6 +78,20 @@ char *view_user(int64_t uid, char buffer[static VIEW_TEXT_SIZE]) {
         else
                 snprintf(buffer, VIEW_TEXT_SIZE, "%" PRId64, uid);
         return buffer;
+}
+
+char *view_clean(char *text) {
+        const unsigned char *from = (const unsigned char *)text;
+        char *to = text;
+
+        for (; *from; from++) {
+                bool wide = from[0] == 0xc2 && from[1] >= 0x80 && from[1] < 0xa0;
+
+                *to++ = wide || *from < ' ' || *from == 0x7f ? '?' : (char)*from;
+                from += wide;
+        }
+        *to = '\0';
+        return text;
 }
 
 int view_print_json(const json_t *value) {

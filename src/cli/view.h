@@ -23,5 +23,9 @@ char *view_bytes(int64_t bytes, char buffer[static VIEW_TEXT_SIZE]);
 /* "alice", or the number where it has no name */
 char *view_user(int64_t uid, char buffer[static VIEW_TEXT_SIZE]);
 
+/* What others chose, such as a guest or a program's name, must not drive the terminal: control characters,
+ * those of ISO 6429 beyond ASCII (U+0080 to U+009F in UTF-8) too, become '?'. Returns text. */
+char *view_clean(char *text);
+
 /* Prints JSON for programs, indented, with a newline. 0 or -ENOMEM. */
 int view_print_json(const json_t *value);

@@ -188,10 +188,7 @@ static int take_answer(const json_t *answer, const char *command, json_t **ret, 
                 return error_set(error, -EPROTO, "the guest agent's answer to %s is none", command);
         /* What a guest says does not drive the terminal. */
         snprintf(text, sizeof(text), "%s", view_string(refusal, "desc"));
-        for (char *c = text; *c; c++)
-                if ((unsigned char)*c < ' ' || *c == 0x7f)
-                        *c = ' ';
-        return error_set(error, -EREMOTEIO, "%s", text[0] ? text : "no reason was given");
+        return error_set(error, -EREMOTEIO, "%s", text[0] ? view_clean(text) : "no reason was given");
 }
 
 int vm_agent_talk(int socket, uint32_t id, const char *command, const json_t *arguments, uint64_t deadline,

@@ -150,6 +150,8 @@ static bool is_refused(struct vm_channel *channel, const json_t *object) {
         if (!channel->watches || !json_is_false(json_object_get(object, "ok")) || !text[0])
                 return false;
         channel->refusal = strdup(text);
+        if (channel->refusal)
+                view_clean(channel->refusal);
         channel->end = -EREMOTEIO;
         return true;
 }

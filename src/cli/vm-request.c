@@ -75,8 +75,11 @@ int vm_request(struct session *session, const struct vm *vm, const char *method,
         if (r < 0)
                 return vm_request_failed(session, vm, r);
         text = view_string(reply, "error");
-        if (text[0])
-                return error_set(&session->error, -EAGAIN, "%s: %s", vm->name, text);
+        if (text[0]) {
+                error_set(&session->error, -EAGAIN, "%s: %s", vm->name, text);
+                view_clean(session->error.text);
+                return -EAGAIN;
+        }
         *ret = json_incref(reply);
         return 0;
 }

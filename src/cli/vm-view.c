@@ -53,7 +53,7 @@ char *vm_view_state(const json_t *vm, char buffer[static VM_VIEW_LINE_SIZE]) {
                          vm_view_duration(view_integer(stop, "left_ms"), duration));
         else
                 snprintf(buffer, VM_VIEW_LINE_SIZE, "%s%s%s", state, message[0] ? ": " : "", message);
-        return buffer;
+        return view_clean(buffer);
 }
 
 char *vm_view_end(const json_t *end, char buffer[static VM_VIEW_LINE_SIZE]) {
@@ -62,7 +62,7 @@ char *vm_view_end(const json_t *end, char buffer[static VM_VIEW_LINE_SIZE]) {
 
         snprintf(buffer, VM_VIEW_LINE_SIZE, "%s (after %s)", reason[0] ? reason : view_string(end, "by"),
                  vm_view_duration(view_integer(end, "uptime_ms"), duration));
-        return buffer;
+        return view_clean(buffer);
 }
 
 int vm_view_status(const json_t *end) {

@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "cli/table.h"
@@ -62,4 +63,28 @@ static void test_table(void **state) {
                                   "é?[31m         123456  x\n");
 }
 
-HARNESS_MAIN(cmocka_unit_test(test_texts), cmocka_unit_test(test_bytes), cmocka_unit_test(test_table))
+static void test_clean(void **state) {
+        static const struct {
+                const char *text, *expected;
+        } cases[] = {
+                { "", "" },
+                { "plain", "plain" },
+                { "a\033[31mb\r\nc\x7f", "a?[31mb??c?" },
+                { "\xc2\x9b"
+                  "31m\xc2\x80\xc2\x9f",
+                  "?31m??" }, /* CSI in one character */
+                { "\xc2\xa0\xc3\xa9\xe2\x82\xac", "\xc2\xa0\xc3\xa9\xe2\x82\xac" },
+                { "\xc2", "\xc2" },
+                { "\xc3\x82\xc2\x9b", "\xc3\x82?" },
+        };
+
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                char text[64];
+
+                strcpy(text, cases[i].text);
+                assert_string_equal(view_clean(text), cases[i].expected);
+        }
+}
+
+HARNESS_MAIN(cmocka_unit_test(test_texts), cmocka_unit_test(test_bytes), cmocka_unit_test(test_clean),
+             cmocka_unit_test(test_table))

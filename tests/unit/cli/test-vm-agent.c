@@ -123,9 +123,9 @@ static void test_answers(void **state) {
                 { "\xff{\"return\": 3}\n\xff\xff\xff" SYNC "{\"return\": 1}\n", 0, NULL },
                 { "\xff\n\xff[]\n\xffnonsense\n\xff{\"return\":\"%I\"}\n" SYNC "{\"return\": 1}\n", 0, NULL },
                 /* Refusals, and what is none. */
-                { SYNC
-                  "{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"it is \\u001b[31mdisabled\"}}\n",
-                  -EREMOTEIO, "it is  [31mdisabled" },
+                { SYNC "{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"it is "
+                       "\\u001b[31mdisabled\\u009b\"}}\n",
+                  -EREMOTEIO, "it is ?[31mdisabled?" },
                 { SYNC "{\"error\": {}}\n", -EREMOTEIO, "no reason" },
                 { SYNC "{\"error\": 3}\n", -EPROTO, "is none" },
                 { SYNC "{}\n", -EPROTO, "is none" },

@@ -40,7 +40,8 @@ static int teardown(void **state) {
         "\"pid\":77,\"uptime_ms\":61000,\"addresses\":[\"192.168.64.2\"]}"
 #define LAST_END                                                                                             \
         "{\"at\":1700000000000,\"by\":\"crash\",\"stage\":\"none\",\"exit_code\":null,\"signal\":11,"        \
-        "\"reason\":\"QEMU was ended by signal 11\",\"console_tail\":[\"a line\",\"\\u001b[31mred\"],"       \
+        "\"reason\":\"QEMU was ended by signal 11\",\"console_tail\":[\"a "                                  \
+        "line\",\"\\u001b[31mred\\u009b32m\"],"                                                              \
         "\"uptime_ms\":5000}"
 #define INFO "{\"method\":\"info\"}"
 
@@ -482,7 +483,7 @@ static void test_show(void **state) {
         assert_non_null(strstr(output, "restart       always, done 3 times\n"));
         assert_non_null(strstr(output, ": QEMU was ended by signal 11 (after 5 s)\n"));
         /* What a guest printed does not drive the terminal. */
-        assert_non_null(strstr(output, "?[31mred"));
+        assert_non_null(strstr(output, "?[31mred?32m\n"));
         assert_null(strchr(output, '\033'));
         /* Defaults are filled in. */
         assert_non_null(strstr(output, "\"memory_mib\": 1024"));
@@ -920,6 +921,14 @@ static void test_events(void **state) {
                 strstr(output, "{\"event\":\"phase\",\"at\":1,\"phase\":\"running\",\"name\":\"web\"}\n"));
         assert_non_null(strstr(output, "{\"event\":\"reset\",\"at\":2,\"name\":\"db\"}\n"));
         assert_non_null(strstr(output, "berth: web: what answers is no vmhost\n"));
+        free(output);
+
+        fixture_start(fixture, ARGUMENTS("vm", "events", "web"));
+        fixture_reply_last(fixture_accept(web, "{\"method\":\"events\"}"),
+                           "{\"event\":\"shutdown\",\"at\":1,\"reason\":\"a\\u009b31m\\u001b[0m\",\"end\":{"
+                           "\"reason\":\"b\\u009b\"}}");
+        output = fixture_finish(fixture, &status);
+        assert_non_null(strstr(output, " shutdown a?31m?[0m: b? (after 0 ms)\n"));
         free(output);
 
         /* One who sends a line without an end is not listened to any longer. */
