@@ -66,10 +66,10 @@ static void print_networks(const struct session *session, const json_t *list) {
 static void print_machine(const struct machine_check *checks, unsigned n_checks) {
         puts("\nThis machine");
         for (unsigned i = 0; i < n_checks; i++) {
-                printf("  %-8s %-16s %s\n", machine_result_text(checks[i].result), checks[i].name,
+                printf("  %-8s %-18s %s\n", machine_result_text(checks[i].result), checks[i].name,
                        checks[i].text);
                 if (checks[i].advice[0])
-                        printf("  %-8s %-16s %s\n", "", "", checks[i].advice);
+                        printf("  %-8s %-18s %s\n", "", "", checks[i].advice);
         }
 }
 

@@ -18,6 +18,8 @@
 #include "base/memory.h"
 #include "base/process.h"
 
+#define QEMU "qemu-system-x86_64" /* as vmhost starts it */
+
 /* What a child found out in namespaces of its own; each 0 or an errno. */
 struct probe {
         int user_namespace;
@@ -235,6 +237,9 @@ unsigned machine_look(bool system, struct machine_check ret[static MACHINE_CHECK
         check_program(&ret[n++], "dnsmasq", "install it (Debian: dnsmasq-base)");
         if (!system)
                 check_program(&ret[n++], "pasta", "install it (Debian: passt)");
+        check_program(&ret[n++], QEMU, "for berth vm, install it (Debian: qemu-system-x86)");
+        check_program(&ret[n++], "qemu-img", "for berth vm create, install it (Debian: qemu-utils)");
+        check_program(&ret[n++], "ssh", "for berth vm ssh and exec, install it (Debian: openssh-client)");
         check_kvm(&ret[n++]);
         check_vhost(&ret[n++]);
         return n;

@@ -351,7 +351,42 @@ static void test_no_broker(void **state) {
         free(output);
 }
 
+/* What VMs need is looked for too, with what to install. */
+static void test_machine(void **state) {
+        static const struct {
+                const char *name, *package;
+        } programs[] = {
+                { "qemu-system-x86_64", "qemu-system-x86)" },
+                { "qemu-img", "qemu-utils)" },
+                { "ssh", "openssh-client)" },
+        };
+        struct world *world = *state;
+        _cleanup_free_ char *path = strdup(getenv("PATH")),
+                            *socket = text_format("%s/broker.sock", world->directory);
+
+        unlink(socket);
+        for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+                _cleanup_free_ char *output = NULL,
+                                    *program = text_format("%s/%s", world->directory, programs[i].name);
+                _cleanup_free_ char *found = text_format("%-18s %s\n", programs[i].name, program);
+                int status;
+
+                setenv("PATH", world->directory, 1);
+                START(world, "status");
+                output = finish(world, &status);
+                assert_int_equal(status, 0);
+                assert_non_null(strstr(output, programs[i].package));
+                free(output);
+                assert_int_equal(file_write(program, "", 0, 0755, false, NULL), 0);
+                START(world, "status");
+                output = finish(world, &status);
+                setenv("PATH", path, 1);
+                assert_non_null(strstr(output, found));
+                assert_null(strstr(output, programs[i].package));
+        }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 HARNESS_MAIN(TEST(test_run), TEST(test_run_refused), TEST(test_exit_statuses), TEST(test_lists),
-             TEST(test_no_broker))
+             TEST(test_no_broker), TEST(test_machine))
