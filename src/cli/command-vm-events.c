@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "base/text.h"
@@ -11,8 +12,6 @@
 #include "cli/vm-clock.h"
 #include "cli/vm-request.h"
 #include "cli/vm-view.h"
-
-#define STREAMS_MAX 256
 
 /* The events of one VM. */
 struct stream {
@@ -23,6 +22,7 @@ struct stream {
 
 struct streams {
         struct stream *streams;
+        struct pollfd *pollfds; /* of each */
         size_t n, n_open;
         size_t n_failed;
         const char *config; /* borrowed */
@@ -33,6 +33,7 @@ static void streams_deinit(struct streams *streams) {
         for (size_t i = 0; i < streams->n; i++)
                 vm_channel_free(streams->streams[i].channel);
         free(streams->streams);
+        free(streams->pollfds);
 }
 
 /* "2024-05-01 13:05:09 web phase running: message" */
@@ -132,17 +133,17 @@ static bool all_heard(const struct streams *streams) {
 
 static int follow(struct streams *streams) {
         uint64_t deadline = vm_clock_in_ms(VM_REQUEST_TIMEOUT_MS);
-        struct pollfd pollfds[STREAMS_MAX];
         int r;
 
         while (streams->n_open > 0) {
                 for (size_t i = 0; i < streams->n; i++) {
                         const struct vm_channel *channel = streams->streams[i].channel;
 
-                        pollfds[i] = (struct pollfd){ .fd = channel ? vm_channel_fd(channel) : -1,
-                                                      .events = POLLIN };
+                        streams->pollfds[i] = (struct pollfd){ .fd = channel ? vm_channel_fd(channel) : -1,
+                                                               .events = POLLIN };
                 }
-                if (poll(pollfds, streams->n, all_heard(streams) ? -1 : vm_clock_left_ms(deadline)) < 0 &&
+                if (poll(streams->pollfds, streams->n, all_heard(streams) ? -1 : vm_clock_left_ms(deadline)) <
+                            0 &&
                     errno != EINTR)
                         return -errno;
                 for (size_t i = 0; i < streams->n; i++) {
@@ -156,6 +157,12 @@ static int follow(struct streams *streams) {
                         return r;
         }
         return 0;
+}
+
+static int make_room(struct streams *streams, size_t n) {
+        streams->streams = calloc(n + 1, sizeof(*streams->streams));
+        streams->pollfds = calloc(n + 1, sizeof(*streams->pollfds));
+        return streams->streams && streams->pollfds ? 0 : -ENOMEM;
 }
 
 static int open_stream(struct streams *streams, const char *name) {
@@ -183,13 +190,31 @@ static int follow_one(struct session *session, struct streams *streams, const ch
         if (r < 0)
                 return r;
         streams->config = vm.config;
-        r = open_stream(streams, vm.name);
+        r = make_room(streams, 1);
+        if (r == 0)
+                r = open_stream(streams, vm.name);
         if (r < 0)
                 return vm_request_failed(session, &vm, r);
         r = follow(streams);
         if (r < 0)
                 return error_errno(&session->error, r, "cannot follow the events");
         return streams->n_failed > 0 ? STATUS_FAILED : STATUS_OK;
+}
+
+/* One of many that cannot be followed, unless it does not run. 0 or -ENOMEM. */
+static int tell_failure(struct streams *streams, const char *name, int code) {
+        _cleanup_free_ char *directory = text_format("%s/vms/%s", streams->config, name);
+
+        if (!directory || code == -ENOMEM)
+                return -ENOMEM;
+        if (code == -ENOENT || code == -ECONNREFUSED)
+                return 0;
+        if (code == -EAGAIN)
+                vm_tell_silent(name, directory);
+        else
+                fprintf(stderr, "berth: the events of %s cannot be followed: %s\n", name, strerror(-code));
+        streams->n_failed++;
+        return 0;
 }
 
 /* Of all that run now. */
@@ -205,17 +230,14 @@ static int follow_all(struct session *session, struct streams *streams) {
         if (r < 0)
                 return r;
         streams->config = config;
-        for (size_t i = 0; i < n && streams->n < STREAMS_MAX; i++) {
+        r = make_room(streams, n);
+        for (size_t i = 0; r == 0 && i < n; i++) {
                 r = open_stream(streams, names[i]);
-                if (r == -ENOMEM)
-                        return error_set(&session->error, r, "out of memory");
-                if (r == -EAGAIN) {
-                        _cleanup_free_ char *directory = text_format("%s/vms/%s", config, names[i]);
-
-                        vm_tell_silent(names[i], directory ? directory : config);
-                        streams->n_failed++;
-                }
+                if (r < 0)
+                        r = tell_failure(streams, names[i], r);
         }
+        if (r < 0)
+                return error_set(&session->error, r, "out of memory");
         if (streams->n == 0 && streams->n_failed == 0)
                 return error_set(&session->error, -ENOENT,
                                  "no VM is running\n`berth vm start NAME` starts one");
@@ -227,12 +249,9 @@ static int follow_all(struct session *session, struct streams *streams) {
 
 static int run_vm_events(struct session *session, const struct arguments *arguments) {
         _cleanup_(streams_deinit) struct streams streams = {
-                .streams = calloc(STREAMS_MAX, sizeof(*streams.streams)),
                 .json = arguments_has(arguments, "json"),
         };
 
-        if (!streams.streams)
-                return error_set(&session->error, -ENOMEM, "out of memory");
         return arguments->n_operands > 0 ? follow_one(session, &streams, arguments->operands[0])
                                          : follow_all(session, &streams);
 }

@@ -977,6 +977,34 @@ static void test_hanging_vmhost(void **state) {
         assert_non_null(strstr(output, "does not say what it makes of the configuration\n"));
 }
 
+/* However many there are, none is left out. */
+static void test_events_of_many(void **state) {
+        enum { MANY = 260 };
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *output = NULL;
+        int listeners[MANY], status;
+
+        for (int i = 0; i < MANY; i++) {
+                _cleanup_free_ char *name = text_format("vm%03d", i);
+
+                fixture_make_vm(fixture, name);
+                listeners[i] = fixture_listen(fixture, name);
+        }
+        fixture_start(fixture, ARGUMENTS("vm", "events", "--json"));
+        for (int i = 0; i < MANY; i++) {
+                fixture_reply_last(fixture_accept(listeners[i], "{\"method\":\"events\"}"),
+                                   "{\"event\":\"x\"}");
+                fd_close(listeners[i]);
+        }
+        output = fixture_finish(fixture, &status);
+        assert_int_equal(status, 0);
+        for (int i = 0; i < MANY; i++) {
+                _cleanup_free_ char *line = text_format("{\"event\":\"x\",\"name\":\"vm%03d\"}\n", i);
+
+                assert_non_null(strstr(output, line));
+        }
+}
+
 /* ---- Ssh, by a program of that name that tells how it was called ---- */
 
 static void write_ssh(const struct fixture *fixture) {
@@ -1158,5 +1186,6 @@ HARNESS_MAIN(TEST(test_ls), TEST(test_ls_all_silent), TEST(test_zombie), TEST(te
              TEST(test_wait), TEST(test_cont), TEST(test_show), TEST(test_unknown), TEST(test_start_fails),
              TEST(test_start_inherits_nothing), TEST(test_start), TEST(test_start_stopping),
              TEST(test_start_second), TEST(test_start_running), TEST(test_start_address),
-             TEST(test_hanging_vmhost), TEST(test_start_without_port), TEST(test_events), TEST(test_ssh),
-             TEST(test_no_ssh), TEST(test_logs), TEST(test_full_disk))
+             TEST(test_hanging_vmhost), TEST(test_start_without_port), TEST(test_events),
+             TEST(test_events_of_many), TEST(test_ssh), TEST(test_no_ssh), TEST(test_logs),
+             TEST(test_full_disk))
