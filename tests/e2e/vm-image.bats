@@ -34,7 +34,8 @@ teardown_file() {
 
 @test "a disk that fails: the VM waits, says what to do, and goes on when it is told to" {
         local configuration=$BATS_TEST_TMPDIR/config.json
-        vm_create system bad --no-network --no-confine
+        GUEST_ORDERS='dd if=/dev/zero of=/dev/vda bs=4096 count=1 oflag=direct && echo "all written" >/dev/console' \
+                vm_create system bad --no-network --no-confine
         truncate -s 1M "$WORLD/bad.raw"
         jq --arg file "$WORLD/bad.raw" '.extra_arguments = ["-device", "virtio-blk-pci,drive=bad,werror=stop", "-blockdev",
                 ({ "driver": "raw", "node-name": "bad", "file": { "driver": "blkdebug",
@@ -43,10 +44,7 @@ teardown_file() {
                 "$(vm_place system bad)/config.json" >"$configuration"
         cp "$configuration" "$(vm_place system bad)/config.json"
         vm system start bad
-        vm_wait_ready system bad
-        guest_run system-bad '(dd if=/dev/zero of=/dev/vda bs=4096 count=1 oflag=direct && echo "all written" >/dev/console) \
-                >/dev/null 2>&1 &'
-        eventually 20 vm_fact system bad '.phase == "io-error"'
+        eventually 60 vm_fact system bad '.phase == "io-error"'
         [[ $(vm system ls) == *"berth vm cont"* ]]
         [ "$(vm system cont bad)" = "bad goes on." ]
         vm_wait_log system bad 'all written' 20

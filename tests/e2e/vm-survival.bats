@@ -163,8 +163,7 @@ adopted() {
         vm_fact system web 'has("shares_lost") | not'
         spawn --ready phase events berth_as system berth vm events web
 
-        # shellcheck disable=SC2046 # several processes
-        vm_signal KILL $(in_host pgrep -f "source=$WORLD/folder")
+        in_host pkill -KILL -f "[s]ource=$WORLD/folder" # and nothing that has this command in its words
         eventually 20 vm_fact system web '.shares_lost == ["fast"]'
         spawn_output events | grep 'share-lost fast'
         [[ $(vm system show web) == *"share lost    fast: "* ]]
