@@ -220,6 +220,7 @@ int main(int argc, char **argv) {
         program.ready_fd = program.options.ready_fd;
 
         signal(SIGPIPE, SIG_IGN);
+        signal(SIGCHLD, SIG_DFL); /* ignored, as some starters leave it, it takes children's ends from us */
         signal(SIGHUP, SIG_IGN); /* files are read when they are needed, so there is nothing to reload */
         r = settle_fds();
         if (r == 0) {

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -196,6 +197,7 @@ int main(int argc, char **argv) {
         int status;
 
         fill_standard_fds();
+        signal(SIGCHLD, SIG_DFL); /* ignored, as some starters leave it, it takes children's ends from us */
         status = run(argv + (argc > 0));
         /* What a flush before this one could not write is gone, and only the stream's mark tells. */
         bool lost = ferror(stdout);

@@ -208,6 +208,7 @@ int main(int argc, char **argv) {
         /* A terminal that closes is the client's affair. */
         signal(SIGHUP, SIG_IGN);
         signal(SIGPIPE, SIG_IGN);
+        signal(SIGCHLD, SIG_DFL);
         hold_terminate();
         prctl(PR_SET_NAME, "berth-network");
 

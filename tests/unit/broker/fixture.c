@@ -89,6 +89,7 @@ static void run(struct fixture *fixture, const char *const *options, int ready) 
                 dup2(null, 2);
         }
         fd_set_cloexec(ready, false);
+        signal(SIGCHLD, SIG_IGN); /* as some starters leave it */
         execv(BERTHD, (char *const *)arguments);
         _exit(127);
 }

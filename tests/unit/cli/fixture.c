@@ -57,6 +57,7 @@ void fixture_start(struct fixture *fixture, const char *const *arguments) {
                 dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
                 dup2(fds[1], STDOUT_FILENO);
                 dup2(fds[1], STDERR_FILENO);
+                signal(SIGCHLD, SIG_IGN); /* as some starters leave it */
                 execv(BERTH, (char **)argv);
                 _exit(99);
         }
