@@ -10,7 +10,7 @@
 #include "vmhost/request.h"
 #include "vmhost/response.h"
 #include "vmhost/scanner.h"
-#include "vmhost/utf8.h"
+#include "base/utf8.h"
 
 /* The end of the first value, or 0 where there is none. */
 static size_t scan(const char *data, size_t size) {

@@ -7,7 +7,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
-#include "vmhost/utf8.h"
+#include "base/utf8.h"
 
 /* Into a text that is well-formed JSON: nothing below checks syntax again. */
 struct cursor {

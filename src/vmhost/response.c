@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vmhost/utf8.h"
+#include "base/utf8.h"
 
 static void append(struct response *r, const char *data, size_t size) {
         if (r->failed)
