@@ -49,6 +49,18 @@ int fd_dup(int fd) {
         return copy < 0 ? -errno : copy;
 }
 
+int fd_fill_standard(void) {
+        int fd;
+
+        do {
+                fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+                if (fd < 0)
+                        return -errno;
+        } while (fd <= STDERR_FILENO && fcntl(fd, F_SETFD, 0) == 0);
+        fd_close(fd);
+        return 0;
+}
+
 int fd_socketpair(int ret[static 2], bool nonblock) {
         int pair[2];
 

@@ -23,6 +23,10 @@ int fd_set_cloexec(int fd, bool cloexec);
 /* F_DUPFD_CLOEXEC at 3 or above: the new fd or -errno. */
 int fd_dup(int fd);
 
+/* Opens /dev/null for those of standard input, output and error that the starter closed, lest something else become
+ * one of them. 0 or -errno. */
+int fd_fill_standard(void);
+
 /* A connected SOCK_STREAM Unix pair, CLOEXEC; both ends non-blocking when asked. 0 or -errno. */
 int fd_socketpair(int ret[static 2], bool nonblock);
 

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 char *text_format(const char *format, ...) {
         va_list ap;
         char *s;
@@ -87,46 +89,12 @@ bool text_is_uuid(const char *s) {
         return true;
 }
 
-/* Length of the well-formed UTF-8 sequence at s (Unicode 15, table 3-7), or 0. */
-static size_t utf8_sequence(const unsigned char *s) {
-        size_t n;
-        unsigned char low = 0x80, high = 0xbf; /* bounds of the second byte; later ones are 80 to bf */
-
-        if (s[0] < 0x80)
-                return 1;
-        if (s[0] >= 0xc2 && s[0] <= 0xdf)
-                n = 2;
-        else if (s[0] >= 0xe0 && s[0] <= 0xef)
-                n = 3;
-        else if (s[0] >= 0xf0 && s[0] <= 0xf4)
-                n = 4;
-        else
-                return 0;
-
-        if (s[0] == 0xe0)
-                low = 0xa0; /* overlong */
-        else if (s[0] == 0xed)
-                high = 0x9f; /* surrogates */
-        else if (s[0] == 0xf0)
-                low = 0x90; /* overlong */
-        else if (s[0] == 0xf4)
-                high = 0x8f; /* beyond U+10FFFF */
-
-        for (size_t i = 1; i < n; i++) {
-                if (s[i] < low || s[i] > high)
-                        return 0; /* the terminating NUL ends here too */
-                low = 0x80;
-                high = 0xbf;
-        }
-        return n;
-}
-
 void text_make_utf8(char *text) {
-        for (unsigned char *s = (unsigned char *)text; *s;) {
-                size_t n = utf8_sequence(s);
-
-                if (n == 0)
-                        *s = '?';
-                s += n ? n : 1;
+        for (size_t left = strlen(text), n; left > 0; text += n, left -= n) {
+                n = utf8_sequence(text, left);
+                if (n == 0) {
+                        *text = '?';
+                        n = 1;
+                }
         }
 }

@@ -1,4 +1,4 @@
-#include "vmhost/utf8.h"
+#include "base/utf8.h"
 
 size_t utf8_sequence(const char *s, size_t size) {
         const unsigned char *p = (const unsigned char *)s;

@@ -5,7 +5,6 @@
  * it.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -183,20 +182,10 @@ static int run(char **argv) {
         return command ? run_command(command, &session, argv) : unknown_command(argv);
 }
 
-/* So that nothing that is opened becomes standard input, output or error, where the caller closed one. */
-static void fill_standard_fds(void) {
-        int fd;
-
-        do
-                fd = open("/dev/null", O_RDWR);
-        while (fd >= 0 && fd <= STDERR_FILENO);
-        fd_close(fd);
-}
-
 int main(int argc, char **argv) {
         int status;
 
-        fill_standard_fds();
+        fd_fill_standard(); /* where even that fails, no command will do better */
         signal(SIGCHLD, SIG_DFL); /* ignored, as some starters leave it, it takes children's ends from us */
         status = run(argv + (argc > 0));
         /* What a flush before this one could not write is gone, and only the stream's mark tells. */

@@ -149,14 +149,10 @@ static int on_look(struct source *source, void *data) {
 
 /* What is inherited by accident must not be held for a VM's life, and 0 to 2 must not become sockets. */
 static int settle_fds(void) {
-        int fd;
+        int r = fd_fill_standard();
 
-        do {
-                fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-                if (fd < 0)
-                        return -errno;
-        } while (fd <= 2 && fcntl(fd, F_SETFD, 0) == 0);
-        fd_close(fd);
+        if (r < 0)
+                return r;
         return close_range(3, ~0U, 0) < 0 && errno != ENOSYS ? -errno : 0;
 }
 
