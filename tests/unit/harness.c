@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -62,4 +63,19 @@ char *harness_make_directory(void) {
 void harness_remove_directory(char *path) {
         assert_int_equal(file_remove_tree(path, NULL), 0);
         free(path);
+}
+
+void harness_pass_fd(int socket, int consume_fd) {
+        union {
+                struct cmsghdr align;
+                char bytes[CMSG_SPACE(sizeof(int))];
+        } control = { .align = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET,
+                                 .cmsg_type = SCM_RIGHTS } };
+        struct iovec vector = { .iov_base = (char[]){ '{' }, .iov_len = 1 };
+        struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control,
+                                  .msg_controllen = sizeof(control) };
+
+        memcpy(CMSG_DATA(&control.align), &consume_fd, sizeof(int));
+        assert_int_equal(sendmsg(socket, &message, MSG_NOSIGNAL), 1);
+        fd_close(consume_fd);
 }

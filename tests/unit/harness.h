@@ -19,6 +19,8 @@ int harness_run(const struct CMUnitTest *tests, size_t n);
 
 /* A connected TCP socket whose last close takes an hour, while the other end stays open. */
 int harness_make_stubborn_socket(int *ret_other_end);
+/* Sends a byte, a `{`, with a descriptor, which is consumed. */
+void harness_pass_fd(int socket, int consume_fd);
 
 /* A new directory in TMPDIR or /tmp; to be given to harness_remove_directory, which also frees the path. */
 char *harness_make_directory(void);

@@ -12,22 +12,6 @@
 #include "base/elsewhere.h"
 #include "base/fd.h"
 
-/* Sends a byte with a descriptor, which is consumed. */
-static void pass(int socket, int consume_fd) {
-        union {
-                struct cmsghdr align;
-                char bytes[CMSG_SPACE(sizeof(int))];
-        } control = { .align = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET,
-                                 .cmsg_type = SCM_RIGHTS } };
-        struct iovec vector = { .iov_base = (char[]){ '{' }, .iov_len = 1 };
-        struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control,
-                                  .msg_controllen = sizeof(control) };
-
-        memcpy(CMSG_DATA(&control.align), &consume_fd, sizeof(int));
-        assert_int_equal(sendmsg(socket, &message, MSG_NOSIGNAL), 1);
-        fd_close(consume_fd);
-}
-
 static void test_lingering(void **state) {
         int other;
         int fd = harness_make_stubborn_socket(&other);
@@ -43,7 +27,7 @@ static void test_queue(void **state) {
 
         assert_int_equal(fd_socketpair(pair, false), 0);
         for (size_t i = 0; i < 2; i++)
-                pass(pair[1], harness_make_stubborn_socket(&others[i]));
+                harness_pass_fd(pair[1], harness_make_stubborn_socket(&others[i]));
         elsewhere_close(pair[0]);
         /* Our child has it no longer either, once the peer sees the end. */
         struct pollfd p = { .fd = pair[1], .events = POLLRDHUP };

@@ -94,24 +94,13 @@ static void test_leases_of_a_connection(void **state) {
 
 /* The broker's copies may be the last: of a forward's socket, and of a handle whose queue nobody read. */
 static void test_stubborn_sockets(void **state) {
-        union {
-                struct cmsghdr align;
-                char bytes[CMSG_SPACE(sizeof(int))];
-        } control = { .align = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET,
-                                 .cmsg_type = SCM_RIGHTS } };
-        struct iovec vector = { .iov_base = (char[]){ '{' }, .iov_len = 1 };
-        struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control,
-                                  .msg_controllen = sizeof(control) };
         json_auto_t *body = json_object();
         struct users users;
         int client_end, others[3];
 
         list_init(&users.list);
         struct lease *lease = make(&users, &client_end);
-        int fd = harness_make_stubborn_socket(&others[0]);
-        memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
-        assert_int_equal(sendmsg(client_end, &message, MSG_NOSIGNAL), 1);
-        fd_close(fd);
+        harness_pass_fd(client_end, harness_make_stubborn_socket(&others[0]));
         for (unsigned i = 1; i < 3; i++)
                 assert_int_equal(lease_add_forward(lease, i, body, harness_make_stubborn_socket(&others[i])), 0);
         lease_remove_forward(lease, 1);

@@ -2,6 +2,7 @@
 
 #include "harness.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -117,6 +118,18 @@ void fixture_make_vm(const struct fixture *fixture, const char *vm) {
 
         assert_int_equal(file_make_directory(directory, 0700, NULL), 0);
         fixture_write(fixture, vm, "config.json", "{ \"kernel\": \"/boot/vmlinuz\" }\n");
+}
+
+size_t fixture_count_vms(const struct fixture *fixture) {
+        _cleanup_free_ char *path = text_format("%s/vms", fixture->config);
+        DIR *directory = opendir(path);
+        size_t n = 0;
+
+        for (struct dirent *entry; directory && (entry = readdir(directory));)
+                n += !text_equal(entry->d_name, ".") && !text_equal(entry->d_name, "..");
+        if (directory)
+                closedir(directory);
+        return n;
 }
 
 int fixture_listen(const struct fixture *fixture, const char *vm) {

@@ -27,6 +27,8 @@ char *fixture_run(struct fixture *fixture, int *ret_status, const char *const *a
 char *fixture_path(const struct fixture *fixture, const char *vm, const char *file);
 /* Makes a VM's directory, with a configuration that names a kernel. */
 void fixture_make_vm(const struct fixture *fixture, const char *vm);
+/* How many entries the folder of VMs has, with those that begin with a dot. */
+size_t fixture_count_vms(const struct fixture *fixture);
 void fixture_write(const struct fixture *fixture, const char *vm, const char *file, const char *text);
 
 /* A vmhost's socket, listening: to be closed. */

@@ -1,7 +1,6 @@
 /* berth vm create, rm: what is made of options, whole or not at all. */
 #include "harness.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -30,19 +29,6 @@ static int setup(void **state) {
 static int teardown(void **state) {
         fixture_free(*state);
         return 0;
-}
-
-/* How many entries the folder of VMs has, with those that begin with a dot. */
-static size_t count_vms(const struct fixture *fixture) {
-        _cleanup_free_ char *path = text_format("%s/vms", fixture->config);
-        DIR *directory = opendir(path);
-        size_t n = 0;
-
-        for (struct dirent *entry; directory && (entry = readdir(directory));)
-                n += !text_equal(entry->d_name, ".") && !text_equal(entry->d_name, "..");
-        if (directory)
-                closedir(directory);
-        return n;
 }
 
 static json_t *load(const struct fixture *fixture, const char *vm) {
@@ -104,7 +90,7 @@ static void test_options(void **state) {
                 free(output);
                 output = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "web"));
                 assert_int_equal(status, 0);
-                assert_int_equal(count_vms(fixture), 0);
+                assert_int_equal(fixture_count_vms(fixture), 0);
         }
 }
 
@@ -175,7 +161,7 @@ static void test_refused(void **state) {
                 if (!strstr(output, cases[i].reason))
                         print_error("not \"%s\" in: %s", cases[i].reason, output);
                 assert_non_null(strstr(output, cases[i].reason));
-                assert_int_equal(count_vms(fixture), 0);
+                assert_int_equal(fixture_count_vms(fixture), 0);
         }
 }
 
@@ -237,7 +223,7 @@ static void test_checked(void **state) {
                 assert_non_null(strstr(output, cases[i].reason));
                 assert_null(strstr(output, "config.json"));
                 assert_int_equal(status, 2);
-                assert_int_equal(count_vms(fixture), 0);
+                assert_int_equal(fixture_count_vms(fixture), 0);
         }
         {
                 int status;
@@ -249,7 +235,7 @@ static void test_checked(void **state) {
                                     "berth: a \"microvm\" needs a \"kernel\": it has no firmware for disks\n"
                                     "berth: `berth vm create --help` shows how it is used\n");
                 assert_int_equal(status, 2);
-                assert_int_equal(count_vms(fixture), 0);
+                assert_int_equal(fixture_count_vms(fixture), 0);
         }
 }
 
@@ -265,7 +251,7 @@ static void test_exists(void **state) {
         second = fixture_run(fixture, &status, ARGUMENTS("vm", "create", "web", "--kernel", ANY_FILE));
         assert_int_equal(status, 1);
         assert_non_null(strstr(second, "VM web exists already\nberth: `berth vm rm web` removes it"));
-        assert_int_equal(count_vms(fixture), 1);
+        assert_int_equal(fixture_count_vms(fixture), 1);
         file = load(fixture, "web");
         assert_int_equal(json_integer_value(json_object_get(file, "cpus")), 3);
 }
@@ -284,7 +270,7 @@ static void test_race(void **state) {
                 program_deinit(&programs[i]);
         }
         assert_int_equal(made, 1);
-        assert_int_equal(count_vms(fixture), 1);
+        assert_int_equal(fixture_count_vms(fixture), 1);
 }
 
 /* What commands that were killed left is cleared by the next, and nothing that somebody is at work on, or
@@ -368,7 +354,7 @@ static int sweep_beside_mounts(struct fixture *fixture) {
                 assert_int_equal(utimensat(AT_FDCWD, point, long_ago, 0), 0);
         }
         output = fixture_run(fixture, &status, ARGUMENTS("vm", "create", "web", "--kernel", ANY_FILE));
-        return status == 0 && access(file, F_OK) == 0 && count_vms(fixture) == 3 ? 0 : 1;
+        return status == 0 && access(file, F_OK) == 0 && fixture_count_vms(fixture) == 3 ? 0 : 1;
 }
 
 /* What is mounted where something was half made is not of the making. */
@@ -412,7 +398,7 @@ static void test_rm_running(void **state) {
         fixture_write(fixture, "web", "state.json", text);
         output = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "web"));
         assert_int_equal(status, 1);
-        assert_int_equal(count_vms(fixture), 1);
+        assert_int_equal(fixture_count_vms(fixture), 1);
         free(output);
         free(text);
 
@@ -423,7 +409,7 @@ static void test_rm_running(void **state) {
         fixture_write(fixture, "web", "state.json", text);
         output = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "web"));
         assert_int_equal(status, 0);
-        assert_int_equal(count_vms(fixture), 0);
+        assert_int_equal(fixture_count_vms(fixture), 0);
 }
 
 /* In a mount namespace of its own. The exit code. */
@@ -450,7 +436,7 @@ static int rm_mounted(struct fixture *fixture) {
                 _cleanup_free_ char *expected = text_format("something is mounted at %s\n", point);
                 output = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "web"));
                 if (status != 1 || !strstr(output, expected) || access(file, F_OK) < 0 || umount(point) < 0 ||
-                    access(configuration, F_OK) < 0 || count_vms(fixture) != 1)
+                    access(configuration, F_OK) < 0 || fixture_count_vms(fixture) != 1)
                         return 1;
         }
         return 0;
@@ -486,7 +472,7 @@ static void test_rm_link(void **state) {
         assert_int_equal(status, 1);
         assert_non_null(strstr(output, expected));
         assert_int_equal(access(configuration, F_OK), 0);
-        assert_int_equal(count_vms(fixture), 1);
+        assert_int_equal(fixture_count_vms(fixture), 1);
 }
 
 /* A link that leads nowhere and a file in a VM's place: each command says what it is, and rm removes the
@@ -518,11 +504,11 @@ static void test_no_directory(void **state) {
 
                 assert_int_equal(status, 1);
                 assert_non_null(strstr(output, "link to what is not there\nberth: `berth vm rm web`"));
-                assert_int_equal(count_vms(fixture), 1);
+                assert_int_equal(fixture_count_vms(fixture), 1);
         }
         removed = fixture_run(fixture, &status, ARGUMENTS("vm", "rm", "--force", "web"));
         assert_int_equal(status, 0);
-        assert_int_equal(count_vms(fixture), 0);
+        assert_int_equal(fixture_count_vms(fixture), 0);
 }
 
 /* ---- Images, by the real qemu-img ---- */
@@ -625,7 +611,7 @@ static void test_closed_streams(void **state) {
                 assert_int_equal(waitpid(pid, &status, 0), pid);
                 assert_int_equal(status, 0);
         }
-        assert_int_equal(count_vms(fixture), 4);
+        assert_int_equal(fixture_count_vms(fixture), 4);
 }
 
 static void test_bad_images(void **state) {
@@ -671,7 +657,7 @@ static void test_bad_images(void **state) {
                 if (!strstr(output, cases[i].reason))
                         print_error("not \"%s\" in: %s", cases[i].reason, output);
                 assert_non_null(strstr(output, cases[i].reason));
-                assert_int_equal(count_vms(fixture), 0);
+                assert_int_equal(fixture_count_vms(fixture), 0);
         }
 }
 

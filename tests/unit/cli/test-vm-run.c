@@ -1,7 +1,6 @@
 /* berth vm run: whatever ends it, the VM is gone afterwards. */
 #include "harness.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -72,19 +71,6 @@ static int teardown(void **state) {
         return 0;
 }
 
-/* How many entries the folder of VMs has. */
-static size_t count_vms(const struct world *world) {
-        _cleanup_free_ char *path = text_format("%s/vms", world->fixture->config);
-        DIR *directory = opendir(path);
-        size_t n = 0;
-
-        for (struct dirent *entry; directory && (entry = readdir(directory));)
-                n += !text_equal(entry->d_name, ".") && !text_equal(entry->d_name, "..");
-        if (directory)
-                closedir(directory);
-        return n;
-}
-
 /* Starts a run, and returns the pid of its vmhost's program. */
 static pid_t start(struct world *world) {
         char line[32] = "";
@@ -127,7 +113,7 @@ static void expect_end(struct world *world, int expected) {
         assert_int_equal(waitpid(world->fixture->pid, &status, 0), world->fixture->pid);
         world->fixture->pid = 0;
         assert_int_equal(WIFSIGNALED(status) ? 1000 + WTERMSIG(status) : WEXITSTATUS(status), expected);
-        assert_int_equal(count_vms(world), 0);
+        assert_int_equal(fixture_count_vms(world->fixture), 0);
 }
 
 /* As by `| grep -q`: whoever reads the console has had enough, whether or not the guest prints any more. */
@@ -197,7 +183,7 @@ static void test_unread(void **state) {
         fd_close(wait);
         output = fixture_finish(world->fixture, &status);
         assert_int_equal(status, 128 + SIGTERM);
-        assert_int_equal(count_vms(world), 0);
+        assert_int_equal(fixture_count_vms(world->fixture), 0);
 }
 
 /* Of a signal that comes while the VM is made, nothing is left behind either. */
