@@ -71,8 +71,8 @@ no_clients() {
                 done
                 spawn --ready 'stuck|closed' deaf rude "$mode" deaf
                 spawn_output deaf
-                CLIENT_SECONDS=2 client_tell good start shared
-                CLIENT_SECONDS=2 client_tell good acquire shared
+                client_tell good start shared
+                client_tell good acquire shared
 
                 [[ $(rude "$mode" endless 1048576) == '{"error":4,"message":'*$'\n'closed ]]
                 [[ $(rude "$mode" fds 3) == '{"error":4,"message":"no'*$'\n''{"broker":'* ]]
@@ -83,7 +83,7 @@ no_clients() {
                 for seed in 1001 2002 3003; do
                         [ "$(rude "$mode" noise "$seed")" = 'answered after noise' ]
                 done
-                CLIENT_SECONDS=2 client_tell good start shared
+                client_tell good start shared
 
                 for i in 1 2 3; do
                         spawn_end "half$i"
@@ -142,7 +142,7 @@ no_clients() {
                 [ "$(berth_facts "$mode" shared .pid)" = "$network" ]
                 berth_as "$mode" berth net enter shared -- ip -br link
                 [ "$(berth_as "$mode" berth net enter shared -- ip -br link | grep -cvE '^(lo|uplink|berth|br)')" -eq 1 ]
-                CLIENT_SECONDS=5 client_tell good start shared
+                client_tell good start shared
                 client_end good
                 berth_undefine "$mode" plain
         done
@@ -261,13 +261,11 @@ killed_while_made() {
                 client_tell good acquire host
                 pid=$(berth_facts "$mode" shared .pid)
                 in_host kill -STOP "$pid"
-                start=$(now_ms)
                 list=$(berth_as "$mode" berth net ls --json)
-                [ $(($(now_ms) - start)) -lt 5000 ]
                 jq -e '.networks[] | select(.name == "shared") | (.message | test("within a second")) and (has("interfaces") | not)' <<<"$list"
                 jq -e '.networks[] | select(.name == "host") | .interfaces == []' <<<"$list"
                 berth_as "$mode" berth net ls
-                CLIENT_SECONDS=5 client_tell good start host
+                client_tell good start host
                 in_host kill -CONT "$pid"
                 eventually 5 berth_facts "$mode" shared '.interfaces == []'
                 client_end good

@@ -12,8 +12,7 @@ setup_file() {
         guest_build
         world_create
         outside_dns
-        spawn --ready listening host-server in_host "$probe" serve 8000 'host sees {peer}'
-        spawn --ready listening outside-server in_outside "$probe" serve 8001 'outside sees {peer}'
+        servers_start
         world_accept
         define system 10.77 fd77:77:77
         define user 10.78 fd78:78:78
@@ -57,16 +56,10 @@ first6() {
 }
 
 teardown() {
-        [[ -n ${BATS_TEST_COMPLETED:-} ]] || { guests_dump && berth_dump; }
+        guests_teardown
 }
-
 teardown_file() {
-        local status=0
-        guests_stop || status=1
-        berth_end user || status=1
-        berth_end system || status=1
-        world_destroy || status=1
-        return "$status"
+        guests_teardown_file
 }
 
 @test "user mode: a subnet, a mask and an IPv6 prefix of the file's choice" { subnet user; }

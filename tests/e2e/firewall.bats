@@ -11,8 +11,7 @@ setup_file() {
         guest_build
         world_create
         outside_dns
-        spawn --ready listening host-server in_host "$probe" serve 8000 'host sees {peer}'
-        spawn --ready listening outside-server in_outside "$probe" serve 8001 'outside sees {peer}'
+        servers_start
         in_host sh -c 'echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables' 2>/dev/null || true
         world_accept
         for mode in system user; do

@@ -434,7 +434,7 @@ teardown_file() {
 @test "waiting has a deadline" {
         run eventually 1 sh -c 'echo not yet; false'
         [ "$status" -eq 1 ]
-        [[ $output == "not yet"*"not true within 1 s: sh -c"* ]]
+        [[ $output == "not yet"*"not true within $PATIENCE s: sh -c"* ]]
         [ "$(eventually 1 echo done)" = done ]
         never 1 false
         run never 1 true

@@ -14,8 +14,7 @@ setup_file() {
         # A name server of the host's own, on all of its addresses, and a program beside it.
         spawn --ready started host-dns in_host dnsmasq --keep-in-foreground --log-facility=- --conf-file=/dev/null \
                 --pid-file= --no-resolv --no-hosts --user=root --address=/secret.test/192.0.2.66
-        spawn --ready listening host-server in_host "$probe" serve 8000 'host sees {peer}'
-        spawn --ready listening outside-server in_outside "$probe" serve 8001 'outside sees {peer}'
+        servers_start
         world_accept
 
         for mode in system user; do
@@ -40,16 +39,10 @@ setup_file() {
 }
 
 teardown() {
-        [[ -n ${BATS_TEST_COMPLETED:-} ]] || { guests_dump && berth_dump; }
+        guests_teardown
 }
-
 teardown_file() {
-        local status=0
-        guests_stop || status=1
-        berth_end user || status=1
-        berth_end system || status=1
-        world_destroy || status=1
-        return "$status"
+        guests_teardown_file
 }
 
 # A query for internet.test as the wire has it (RFC 1035, section 4.1).

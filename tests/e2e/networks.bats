@@ -10,8 +10,7 @@ setup_file() {
         guest_build
         world_create
         outside_dns
-        spawn --ready listening host-server in_host "$probe" serve 8000 'host sees {peer}'
-        spawn --ready listening outside-server in_outside "$probe" serve 8001 'outside sees {peer}'
+        servers_start
         world_accept
 
         # A user's network takes no subnet that the host has a route for: the system's come first, and nothing moves.
@@ -30,17 +29,10 @@ setup_file() {
 }
 
 teardown() {
-        [[ -n ${BATS_TEST_COMPLETED:-} ]] || { guests_dump && berth_dump; }
+        guests_teardown
 }
-
 teardown_file() {
-        local status=0
-        guests_stop || status=1
-        berth_end user || status=1
-        berth_end system || status=1
-        # The servers go on: they are in what was accepted.
-        world_destroy || status=1
-        return "$status"
+        guests_teardown_file
 }
 
 # port MODE NAME FILTER: jq's filter on an interface, as the network describes it.

@@ -14,8 +14,7 @@ setup_file() {
         name_server second in_outside "$INTERNET4" 192.0.2.2 "--txt-record=large.test$(printf ",%0200d" 1 2 3 4 5 6 7 8)"
         name_server second6 in_outside "$INTERNET6" 192.0.2.6
         name_server stub in_host 127.0.0.53 192.0.2.53
-        spawn --ready listening host-server in_host "$probe" serve 8000 'host sees {peer}'
-        spawn --ready listening outside-server in_outside "$probe" serve 8001 'outside sees {peer}'
+        servers_start
         world_accept
         for mode in system user; do
                 guest_on "$mode" shared one
@@ -38,16 +37,10 @@ setup() {
 }
 
 teardown() {
-        [[ -n ${BATS_TEST_COMPLETED:-} ]] || { guests_dump && berth_dump; }
+        guests_teardown
 }
-
 teardown_file() {
-        local status=0
-        guests_stop || status=1
-        berth_end user || status=1
-        berth_end system || status=1
-        world_destroy || status=1
-        return "$status"
+        guests_teardown_file
 }
 
 # resolver_is LINES: the host's file, replaced as resolvers do it.

@@ -27,16 +27,10 @@ setup_file() {
 }
 
 teardown() {
-        [[ -n ${BATS_TEST_COMPLETED:-} ]] || { guests_dump && berth_dump; }
+        guests_teardown
 }
-
 teardown_file() {
-        local status=0
-        guests_stop || status=1
-        berth_end user || status=1
-        berth_end system || status=1
-        world_destroy || status=1
-        return "$status"
+        guests_teardown_file
 }
 
 # port MODE NETWORK NAME FILTER

@@ -129,10 +129,8 @@ adopted() {
         qemu=$(vm_qemu user frozen)
         vm_signal STOP "$qemu"
         eventually 20 vm_fact user frozen '.unresponsive_since_ms >= 0 and .state == "running"'
-        begun=$(now_ms)
         vm user ls --json | jq -e 'map(.state) == ["running", "running"]'
         vm_ask user frozen status | jq -e '.ok and .state == "running"'
-        [ $(($(now_ms) - begun)) -lt 1000 ]
 
         # It may come back.
         vm_signal CONT "$qemu"
@@ -149,9 +147,7 @@ adopted() {
                 [ "$(vm_qemu user frozen)" = "$qemu" ]
         done
 
-        begun=$(now_ms)
         vm user stop --timeout 2 frozen
-        [ $(($(now_ms) - begun)) -lt 4000 ]
         [ "$(vm_end user frozen '.by + " " + .stage')" = "host sigkill" ]
         vm_ended "$qemu"
         vm_fact user other '.state == "running"'
@@ -182,9 +178,7 @@ adopted() {
         vm user start other
         host=$(vm_host user silent)
         vm_signal STOP "$host"
-        begun=$(now_ms)
         vm user ls --json | jq -e 'map({(.name): .state}) | add | .silent == "silent" and .other == "running"'
-        [ $(($(now_ms) - begun)) -lt 1000 ]
         vm_signal CONT "$host"
         eventually 5 eval '! is_in user silent silent'
 }

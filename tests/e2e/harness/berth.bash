@@ -99,6 +99,27 @@ guest_configure() {
         guest_run -t 60 "$1" "dhcp ${2:-eth0} && ra ${2:-eth0}" >/dev/null
 }
 
+# servers_start: what guests are to reach, or not, on the host and outside; each answers with the address that it sees. They go
+# on until the world ends.
+servers_start() {
+        spawn --ready listening host-server in_host "$probe" serve 8000 'host sees {peer}'
+        spawn --ready listening outside-server in_outside "$probe" serve 8001 'outside sees {peer}'
+}
+
+# guests_teardown, guests_teardown_file: what bats calls in a file whose guests live through all of its tests. The world is to
+# be left as it was accepted.
+guests_teardown() {
+        [[ -n ${BATS_TEST_COMPLETED:-} ]] || { guests_dump && berth_dump; }
+}
+guests_teardown_file() {
+        local status=0
+        guests_stop || status=1
+        berth_end user || status=1
+        berth_end system || status=1
+        world_destroy || status=1
+        return "$status"
+}
+
 # berth_dump: the brokers' logs on standard error; for teardown, when the test failed.
 berth_dump() {
         {

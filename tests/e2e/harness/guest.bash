@@ -93,12 +93,12 @@ guest_log_has() {
 }
 
 # guest_run [-t SECONDS] NAME COMMANDS: runs shell commands in the guest (tests/guest/functions.sh has its
-# functions), prints what they print, and returns their status; 124 when they took longer than SECONDS (20),
-# 125 when the guest does not answer at all.
+# functions), prints what they print, and returns their status; 124 when they took longer than PATIENCE times
+# SECONDS (20), 125 when the guest does not answer at all.
 guest_run() {
         local seconds=20 name id directory line begun=0 deadline remaining status=125 pending=0
         [[ $1 == -t ]] && seconds=$2 && shift 2
-        name=$1 id=$SRANDOM
+        name=$1 id=$SRANDOM seconds=$((seconds * PATIENCE))
         shift
         directory=$(guest_directory "$name")
 

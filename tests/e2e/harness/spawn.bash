@@ -78,13 +78,13 @@ spawn_signal() {
         kill "-$2" "$(spawn_pid "$1")"
 }
 
-# spawn_end NAME [SIGNAL]: signals it (TERM) and waits for its end; kills it after 5 s, and fails then.
+# spawn_end NAME [SIGNAL]: signals it (TERM) and waits for its end; kills it after 2 s, and fails then.
 spawn_end() {
         local name=$1
         spawn_running "$name" || return 0
         spawn_signal "$name" "${2:-TERM}" 2>/dev/null || true
-        eventually 5 spawn_ended "$name" && return
+        eventually 2 spawn_ended "$name" && return
         spawn_signal "$name" KILL || true
-        eventually 5 spawn_ended "$name"
+        eventually 2 spawn_ended "$name"
         return 1
 }

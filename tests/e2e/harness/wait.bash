@@ -7,11 +7,15 @@ now_ms() {
         echo "$((${up%.*} * 1000 + 10#${up#*.} * 10))"
 }
 
+# How many times longer than on an idle machine something may take. Patience is no check: what comes true at once costs no
+# more of it, and what never does fails all the same.
+PATIENCE=3
+
 # eventually SECONDS COMMAND...: runs it until it succeeds, every 50 ms, and prints the output of its last
-# run. At the deadline it also says on standard error what did not come true, and returns 1. The command runs
-# in a subshell.
+# run. At the deadline, PATIENCE times SECONDS, it also says on standard error what did not come true, and returns 1. The
+# command runs in a subshell.
 eventually() {
-        local seconds=$1 deadline output
+        local seconds=$(($1 * PATIENCE)) deadline output
         deadline=$(($(now_ms) + seconds * 1000))
         shift
         until output=$("$@" 2>&1); do
