@@ -3,19 +3,16 @@
 #include <errno.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/rtnetlink.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/elsewhere.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "network/addresses.h"
-#include "network/control.h"
+#include "network/broker.h"
 #include "network/dnsmasq.h"
 #include "network/forwards.h"
 #include "network/host-addresses.h"
@@ -26,18 +23,15 @@
 #include "network/router.h"
 #include "network/uplink.h"
 #include "network/watch.h"
-#include "wire/fields.h"
 
 #define START_PATIENCE 5000000ULL /* microseconds for dnsmasq and the uplink */
 #define PORTS_DELAY 1000ULL /* behind a change of devices: a start makes several */
 #define HOST_DELAY 50000ULL /* behind a change of the host's addresses and routes */
 #define RULES_DELAY 200000ULL /* behind a change of its rules: a reload flushes first, and then sets */
-#define CREATE_FAILURE 6 /* of berth-protocol(7) */
 
 struct network {
         struct loop *loop;
         struct network_parts parts;
-        char *control_path;
         struct links *links;
         struct addresses *addresses;
         struct ports *ports;
@@ -51,12 +45,10 @@ struct network {
         char *host_list4, *host_list6; /* the host's addresses, as they are applied */
         char *other_list4, *other_list6; /* the subnets of other networks, as they are applied */
         struct watch *watch, *host_watch, *rules_watch;
-        struct control *control;
+        struct broker *broker;
         struct source *start_timer, *idle_timer, *outpost_source;
         bool ready;
-        bool telling; /* a new broker is being told of the leases */
         uint64_t idle_since; /* loop_now; 0: not idle */
-        uint64_t leases_received; /* on the present broker's connection */
 };
 
 /* What is to be served: the ports, and the reservations that no port stands for (a VM inside a VM, say). */
@@ -172,69 +164,16 @@ static json_t *describe_uplink(const struct network *network) {
         return uplink;
 }
 
-static void send_ready(struct network *network) {
-        const struct configuration *c = &network->parts.configuration;
-        const struct namespace *namespace = &network->parts.namespace;
-        int fds[2];
-        size_t n = 0;
-
-        if (namespace->user >= 0)
-                fds[n++] = namespace->user;
-        fds[n++] = namespace->network;
-        control_send(network->control,
-                     json_pack("{ss so sO si}", "command", "ready", "network", configuration_facts(c), "configuration",
-                               c->body, "pid", (int)getpid()),
-                     fds, n);
-}
-
-static bool send_handle(uint64_t lease, uint32_t uid, uint32_t pid, const char *program, int socket, void *data) {
-        struct network *network = data;
-
-        control_send(network->control,
-                     json_pack("{ss sI sI sI ss}", "command", "lease", "lease", (json_int_t)lease, "uid",
-                               (json_int_t)uid, "pid", (json_int_t)pid, "program", program),
-                     &socket, 1);
-        return !control_congested(network->control);
-}
-
-static bool send_forward(const struct forward_request *forward, int socket, void *data) {
-        struct network *network = data;
-
-        control_send(network->control,
-                     json_pack("{ss sI sI si ss ss si}", "command", "forward", "lease", (json_int_t)forward->lease,
-                               "uid", (json_int_t)forward->uid, "forward", (int)forward->number, "protocol",
-                               forward_protocol_name(forward->protocol), "name", forward->name, "port",
-                               (int)forward->port),
-                     &socket, 1);
-        return !control_congested(network->control);
-}
-
-/* Of leases and forwards that the broker does not know. Goes on where it had to stop; the end is told once. */
-static void tell_broker(void *data) {
-        struct network *network = data;
-
-        if (!network->ready || !control_connected(network->control) ||
-            !leases_tell(network->leases, send_handle, network) ||
-            !forwards_tell(network->forwards, send_forward, network) || !network->telling)
-                return;
-        network->telling = false;
-        control_send(network->control, json_pack("{ss}", "command", "synced"), NULL, 0);
-}
-
 static void on_forward_added(void *data) {
         struct network *network = data;
 
-        if (!control_congested(network->control))
-                tell_broker(network);
+        broker_tell_forward(network->broker);
 }
 
 static void on_forward_removed(void *data, uint64_t lease, unsigned number) {
         struct network *network = data;
 
-        control_send(network->control,
-                     json_pack("{ss sI si}", "command", "forward_ended", "lease", (json_int_t)lease, "forward",
-                               (int)number),
-                     NULL, 0);
+        broker_tell_forward_ended(network->broker, lease, number);
 }
 
 static void check_ready(struct network *network) {
@@ -250,8 +189,7 @@ static void check_ready(struct network *network) {
                 source_arm(network->idle_timer, network->parts.configuration.idle_timeout);
         }
         log_info("ready");
-        send_ready(network);
-        tell_broker(network);
+        broker_tell_ready(network->broker);
 }
 
 static void on_dnsmasq_changed(void *data) {
@@ -302,8 +240,7 @@ static int on_start_timer(struct source *source, void *data) {
                                                 (unsigned)(START_PATIENCE / 1000000), reason);
 
         log_error("%s", text);
-        control_send(network->control,
-                     json_pack("{ss si ss*}", "command", "failed", "error", CREATE_FAILURE, "message", text), NULL, 0);
+        broker_tell_failed(network->broker, text);
         network_retire(network);
         return 0;
 }
@@ -311,12 +248,7 @@ static int on_start_timer(struct source *source, void *data) {
 static int on_idle_timer(struct source *source, void *data) {
         struct network *network = data;
 
-        if (control_connected(network->control))
-                control_send(network->control,
-                             json_pack("{ss sI}", "command", "idle", "leases_received",
-                                       (json_int_t)network->leases_received),
-                             NULL, 0);
-        else
+        if (!broker_tell_idle(network->broker))
                 network_retire(network);
         return 0;
 }
@@ -336,30 +268,13 @@ static void on_idle(void *data, bool idle) {
 static void on_lease_ended(void *data, uint64_t lease) {
         struct network *network = data;
 
-        control_send(network->control,
-                     json_pack("{ss sI}", "command", "lease_ended", "lease", (json_int_t)lease), NULL, 0);
+        broker_tell_lease_ended(network->broker, lease);
 }
 
-static bool lease_stands(void *data, uint64_t lease) {
-        struct network *network = data;
-
-        return leases_has(network->leases, lease);
-}
-
-/* Another broker: it learns what there is. One that comes before we are ready hears of it then. */
 static void on_broker_arrived(void *data) {
         struct network *network = data;
 
-        network->leases_received = 0;
-        leases_forget_broker(network->leases);
-        forwards_end_strays(network->forwards, lease_stands, network);
-        forwards_forget_broker(network->forwards);
-        network->telling = true;
-        if (!network->ready)
-                return;
-        send_ready(network);
-        tell_broker(network);
-        /* What the former one may not have heard. */
+        /* Which the one before may not have heard. */
         if (leases_count(network->leases) == 0)
                 source_arm(network->idle_timer, network->parts.configuration.idle_timeout);
 }
@@ -385,7 +300,8 @@ static void fit_listing(json_t *listing) {
         }
 }
 
-static void send_listing(struct network *network, uint64_t serial) {
+static json_t *make_listing(void *data, uint64_t serial) {
+        struct network *network = data;
         json_t *services = json_object();
         json_t *listing = json_pack("{ss sI so so so so}", "command", "listing", "serial", (json_int_t)serial,
                                     "interfaces", ports_describe(network->ports), "forwards",
@@ -401,113 +317,11 @@ static void send_listing(struct network *network, uint64_t serial) {
                                     json_integer((json_int_t)(idle < whole ? (whole - idle) / 1000 : 0)));
         }
         fit_listing(listing);
-        control_send(network->control, listing, NULL, 0);
+        return listing;
 }
 
-/* No file descriptor is left for a handle. Whoever holds the other end is not to wait for us. */
-static void lose_handle(struct network *network, uint64_t lease) {
-        log_warning("a handle of lease %llu is lost: no file descriptor is left", (unsigned long long)lease);
-        control_send(network->control,
-                     json_pack("{ss sI sI}", "command", "handle_lost", "lease", (json_int_t)lease, "leases_received",
-                               (json_int_t)network->leases_received),
-                     NULL, 0);
-}
-
-static int take_lease(struct network *network, struct wire_message *message) {
-        uint64_t lease = 0, uid = 0, pid = 0;
-        const char *command, *program = "?";
-        const struct field fields[] = {
-                { "command", FIELD_STRING, true, &command, 0, 0 },
-                { "lease", FIELD_U64, true, &lease, 0, INT64_MAX },
-                { "uid", FIELD_U64, true, &uid, 0, UINT32_MAX },
-                { "pid", FIELD_U64, true, &pid, 0, INT32_MAX },
-                { "program", FIELD_STRING, true, &program, 0, 0 },
-        };
-        struct error error = ERROR_INIT;
-
-        int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), true, &error);
-        int fd = wire_message_take_fd(message, 0);
-        network->leases_received++;
-        if (r >= 0 && message->lost) {
-                lose_handle(network, lease);
-                return 0;
-        }
-        if (r < 0 || fd < 0) {
-                elsewhere_close(fd);
-                log_error("the broker's lease is malformed: %s", r < 0 ? error.text : "no file descriptor");
-                return -EPROTO;
-        }
-        r = leases_add(network->leases, lease, (uint32_t)uid, (uint32_t)pid, program, fd, &error);
-        if (r < 0)
-                log_error("%s", error_text(&error, r));
-        return 0;
-}
-
-/* One that the process before this one had. */
-static int take_forward(struct network *network, struct wire_message *message) {
-        struct forward_request request = {};
-        uint64_t uid = 0, number = 0, port = 0;
-        const char *command, *protocol = NULL;
-        const struct field fields[] = {
-                { "command", FIELD_STRING, true, &command, 0, 0 },
-                { "lease", FIELD_U64, true, &request.lease, 0, INT64_MAX },
-                { "uid", FIELD_U64, true, &uid, 0, UINT32_MAX },
-                { "forward", FIELD_U64, true, &number, 1, INT32_MAX },
-                { "protocol", FIELD_STRING, true, &protocol, 0, 0 },
-                { "name", FIELD_STRING, true, &request.name, 0, 0 },
-                { "port", FIELD_U64, true, &port, 1, 65535 },
-        };
-        struct error error = ERROR_INIT;
-
-        int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), true, &error);
-        int fd = wire_message_take_fd(message, 0);
-        if (r >= 0 && message->lost) {
-                log_warning("a forward to %s is lost: no file descriptor is left for its socket", request.name);
-                return 0;
-        }
-        if (r < 0 || fd < 0 || !forward_protocol_parse(protocol, &request.protocol)) {
-                elsewhere_close(fd);
-                log_error("the broker's forward is malformed: %s",
-                          r < 0  ? error.text :
-                          fd < 0 ? "no file descriptor" :
-                                   "its protocol is unknown");
-                return -EPROTO;
-        }
-        unsigned ignored;
-        request.uid = (uint32_t)uid;
-        request.number = (unsigned)number;
-        request.port = (uint16_t)port;
-        r = forwards_add(network->forwards, &request, fd, &ignored, &error);
-        if (r < 0)
-                log_error("%s", error_text(&error, r));
-        return 0;
-}
-
-static int on_broker_message(void *data, struct wire_message *message) {
-        struct network *network = data;
-        const char *command = json_string_value(json_object_get(message->body, "command"));
-
-        if (text_equal(command, "lease"))
-                return take_lease(network, message);
-        if (text_equal(command, "forward"))
-                return take_forward(network, message);
-        if (text_equal(command, "end")) {
-                leases_end(network->leases, (uint64_t)json_integer_value(json_object_get(message->body, "lease")));
-                return 0;
-        }
-        if (text_equal(command, "list")) {
-                send_listing(network, (uint64_t)json_integer_value(json_object_get(message->body, "serial")));
-                return 0;
-        }
-        if (text_equal(command, "retire")) {
-                if (leases_count(network->leases) == 0)
-                        network_retire(network);
-                else
-                        log_warning("the broker would remove a network with leases: it stays");
-                return 0;
-        }
-        log_warning("the broker sent an unknown command, \"%s\"", command ? command : "");
-        return 0;
+static void on_retire(void *data) {
+        network_retire(data);
 }
 
 /* It cannot be made again from inside the namespaces. The broker starts another process, which takes over. */
@@ -603,21 +417,21 @@ static int make_watches(struct network *network, struct error *error) {
                          1U << (NFNLGRP_NFTABLES - 1), RULES_DELAY, on_host_rules, network, error);
 }
 
-static int make_control(struct network *network, struct error *error) {
-        network->control_path = text_format("%s/control.sock", network->parts.configuration.runtime_directory);
-        const struct control_context control = {
+static int make_broker(struct network *network, struct error *error) {
+        const struct broker_context broker = {
                 .loop = network->loop,
-                .path = network->control_path,
+                .configuration = &network->parts.configuration,
+                .namespace = &network->parts.namespace,
+                .leases = network->leases,
+                .forwards = network->forwards,
                 .arrived = on_broker_arrived,
-                .message = on_broker_message,
-                .drained = tell_broker,
+                .list = make_listing,
+                .retire = on_retire,
                 .data = network,
         };
 
-        if (!network->control_path)
-                return -ENOMEM;
-        int r = control_new(&network->control, &control, error);
-        return r < 0 ? r : control_take(network->control, steal_ptr(network->parts.broker));
+        int r = broker_new(&network->broker, &broker, error);
+        return r < 0 ? r : broker_take(network->broker, steal_ptr(network->parts.broker));
 }
 
 static int start(struct network *network, struct error *error) {
@@ -652,7 +466,7 @@ static int start(struct network *network, struct error *error) {
         if (r >= 0)
                 r = set_rules(network, error);
         if (r >= 0)
-                r = make_control(network, error);
+                r = make_broker(network, error);
         return r;
 }
 
@@ -685,7 +499,7 @@ int network_new(struct network **ret, struct loop *loop, struct network_parts *c
 struct network *network_free(struct network *network) {
         if (!network)
                 return NULL;
-        control_free(network->control);
+        broker_free(network->broker);
         source_free(network->start_timer);
         source_free(network->idle_timer);
         source_free(network->outpost_source);
@@ -701,7 +515,6 @@ struct network *network_free(struct network *network) {
         ports_free(network->ports);
         addresses_free(network->addresses);
         links_free(network->links);
-        free(network->control_path);
         free(network->host_list4);
         free(network->host_list6);
         free(network->other_list4);
