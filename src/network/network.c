@@ -17,6 +17,7 @@
 #include "network/forwards.h"
 #include "network/host-addresses.h"
 #include "network/leases.h"
+#include "network/listing.h"
 #include "network/other-networks.h"
 #include "network/ports.h"
 #include "network/resolver.h"
@@ -151,19 +152,6 @@ static int set_rules(struct network *network, struct error *error) {
         return r < 0 ? r : set_other_networks(network, true, error);
 }
 
-static json_t *describe_uplink(const struct network *network) {
-        json_t *uplink = network->uplink_ops->describe(network->uplink);
-        const char *message = network->uplink_ops->message(network->uplink);
-        bool up = network->uplink_ops->is_up(network->uplink);
-
-        json_object_set_new(uplink, "kind", json_string(network->uplink_ops->kind));
-        json_object_set_new(uplink, "state", json_string(up ? "up" : "down"));
-        json_object_del(uplink, "message");
-        if (*message)
-                json_object_set_new(uplink, "message", json_string(message));
-        return uplink;
-}
-
 static void on_forward_added(void *data) {
         struct network *network = data;
 
@@ -279,45 +267,19 @@ static void on_broker_arrived(void *data) {
                 source_arm(network->idle_timer, network->parts.configuration.idle_timeout);
 }
 
-/* Leaves out what is longer of the two lists, and then the other: some 150 interfaces fill a line, or the forwards of a
- * user with long names. */
-static void fit_listing(json_t *listing) {
-        static const char *const keys[] = { "interfaces", "forwards" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(keys) && json_dumpb(listing, NULL, 0, JSON_COMPACT) >= WIRE_LINE_MAX; i++) {
-                size_t longest = json_dumpb(json_object_get(listing, keys[0]), NULL, 0, JSON_COMPACT) <
-                                 json_dumpb(json_object_get(listing, keys[1]), NULL, 0, JSON_COMPACT);
-                json_t *left_out = json_object_get(listing, "left_out");
-
-                if (!left_out) {
-                        left_out = json_array();
-                        json_object_set_new(listing, "left_out", left_out);
-                        json_object_set_new(listing, "message",
-                                            json_string("interfaces and forwards are more than a line lists"));
-                }
-                json_object_del(listing, keys[longest]);
-                json_array_append_new(left_out, json_string(keys[longest]));
-        }
-}
-
-static json_t *make_listing(void *data, uint64_t serial) {
+static json_t *on_list(void *data, uint64_t serial) {
         struct network *network = data;
-        json_t *services = json_object();
-        json_t *listing = json_pack("{ss sI so so so so}", "command", "listing", "serial", (json_int_t)serial,
-                                    "interfaces", ports_describe(network->ports), "forwards",
-                                    forwards_describe(network->forwards, 0), "uplink", describe_uplink(network),
-                                    "services", services);
+        const struct listing_parts parts = {
+                .ports = network->ports,
+                .forwards = network->forwards,
+                .uplink_ops = network->uplink_ops,
+                .uplink = network->uplink,
+                .dnsmasq = network->dnsmasq,
+                .idle_since = network->idle_since,
+                .idle_timeout = network->parts.configuration.idle_timeout,
+        };
 
-        if (network->dnsmasq)
-                json_object_set_new(services, "dnsmasq", dnsmasq_describe(network->dnsmasq));
-        if (network->idle_since) {
-                uint64_t idle = loop_now() - network->idle_since, whole = network->parts.configuration.idle_timeout;
-                json_object_set_new(listing, "idle_ms", json_integer((json_int_t)(idle / 1000)));
-                json_object_set_new(listing, "removal_ms",
-                                    json_integer((json_int_t)(idle < whole ? (whole - idle) / 1000 : 0)));
-        }
-        fit_listing(listing);
-        return listing;
+        return listing_make(serial, &parts);
 }
 
 static void on_retire(void *data) {
@@ -425,7 +387,7 @@ static int make_broker(struct network *network, struct error *error) {
                 .leases = network->leases,
                 .forwards = network->forwards,
                 .arrived = on_broker_arrived,
-                .list = make_listing,
+                .list = on_list,
                 .retire = on_retire,
                 .data = network,
         };
