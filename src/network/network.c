@@ -14,11 +14,11 @@
 #include "network/addresses.h"
 #include "network/broker.h"
 #include "network/dnsmasq.h"
+#include "network/firewall.h"
 #include "network/forwards.h"
-#include "network/host-addresses.h"
+#include "network/hosts.h"
 #include "network/leases.h"
 #include "network/listing.h"
-#include "network/other-networks.h"
 #include "network/ports.h"
 #include "network/resolver.h"
 #include "network/router.h"
@@ -42,9 +42,7 @@ struct network {
         struct dnsmasq *dnsmasq; /* NULL: nothing for it to do */
         const struct uplink_ops *uplink_ops;
         void *uplink;
-        struct ruleset_uplink rules; /* the uplink's, as they are applied */
-        char *host_list4, *host_list6; /* the host's addresses, as they are applied */
-        char *other_list4, *other_list6; /* the subnets of other networks, as they are applied */
+        struct firewall *firewall;
         struct watch *watch, *host_watch, *rules_watch;
         struct broker *broker;
         struct source *start_timer, *idle_timer, *outpost_source;
@@ -52,104 +50,20 @@ struct network {
         uint64_t idle_since; /* loop_now; 0: not idle */
 };
 
-/* What is to be served: the ports, and the reservations that no port stands for (a VM inside a VM, say). */
 static void set_hosts(struct network *network) {
-        const struct configuration *c = &network->parts.configuration;
-        size_t n = ports_count(network->ports), n_hosts = 0;
+        _cleanup_free_ struct dnsmasq_host *hosts = NULL;
         struct error error = ERROR_INIT;
+        size_t n;
 
-        if (!network->dnsmasq)
+        if (!network->dnsmasq || hosts_list(&network->parts.configuration, network->ports, &hosts, &n) < 0)
                 return;
-        _cleanup_free_ struct port_summary *ports = calloc(n + 1, sizeof(*ports));
-        _cleanup_free_ struct dnsmasq_host *hosts = calloc(n + c->n_reservations + 1, sizeof(*hosts));
-        if (!ports || !hosts)
-                return;
-
-        n = ports_summarize(network->ports, ports, n);
-        for (size_t i = 0; i < n; i++)
-                hosts[n_hosts++] = (struct dnsmasq_host){ ports[i].mac, ports[i].address, ports[i].name };
-        for (size_t i = 0; i < c->n_reservations; i++) {
-                const struct reservation *reservation = &c->reservations[i];
-                struct dnsmasq_host host = { reservation->mac, reservation->address,
-                                             *reservation->name ? reservation->name : NULL };
-                bool stands = false;
-                for (size_t j = 0; j < n; j++) {
-                        stands |= mac_equal(&hosts[j].mac, &host.mac);
-                        if (host.name && hosts[j].name && strcasecmp(hosts[j].name, host.name) == 0)
-                                host.name = NULL;
-                        if (mac_equal(&hosts[j].mac, &host.mac) && !hosts[j].name)
-                                hosts[j].name = host.name;
-                }
-                if (!stands)
-                        hosts[n_hosts++] = host;
-        }
-        bool host6 = !IN6_IS_ADDR_UNSPECIFIED(&network->rules.host6);
-        if (dnsmasq_set_hosts(network->dnsmasq, hosts, n_hosts, host6, &error) < 0)
+        bool host6 = !IN6_IS_ADDR_UNSPECIFIED(&firewall_uplink(network->firewall)->host6);
+        if (dnsmasq_set_hosts(network->dnsmasq, hosts, n, host6, &error) < 0)
                 log_warning("%s", error.text);
 }
 
 static void on_ports_changed(void *data) {
         set_hosts(data);
-}
-
-/* In system mode the host's rules keep networks apart; what comes through pasta is the host's own to them. With
- * `anew` the rules' lists are empty, whatever they were before. */
-static int set_other_networks(struct network *network, bool anew, struct error *error) {
-        _cleanup_free_ char *list4 = NULL, *list6 = NULL;
-        const char *applied4 = anew ? "" : network->other_list4, *applied6 = anew ? "" : network->other_list6;
-
-        if (network->parts.configuration.system)
-                return 0;
-        int r = other_networks_list(network->parts.host_links, &list4, &list6, error);
-        if (r < 0)
-                return r;
-        if (!text_equal(list4, applied4) || !text_equal(list6, applied6))
-                r = ruleset_set_other_networks(list4, list6, error);
-        if (r < 0)
-                return r;
-        free(network->other_list4);
-        free(network->other_list6);
-        network->other_list4 = steal_ptr(list4);
-        network->other_list6 = steal_ptr(list6);
-        return 0;
-}
-
-/* Keeps the rules' lists of the host's addresses as they are now. */
-static int set_host_addresses(struct network *network, bool always, struct error *error) {
-        _cleanup_free_ char *list4 = NULL, *list6 = NULL;
-
-        int r = host_addresses_list(network->parts.host_links, &list4, &list6, error);
-        if (r < 0)
-                return r;
-        if (!always && text_equal(list4, network->host_list4) && text_equal(list6, network->host_list6))
-                return 0;
-        r = ruleset_set_host_addresses(list4, list6, error);
-        if (r < 0)
-                return r;
-        free(network->host_list4);
-        free(network->host_list6);
-        network->host_list4 = steal_ptr(list4);
-        network->host_list6 = steal_ptr(list6);
-        return 0;
-}
-
-static int set_rules(struct network *network, struct error *error) {
-        const struct configuration *c = &network->parts.configuration;
-        size_t n = ports_count(network->ports);
-
-        _cleanup_free_ struct port_summary *ports = calloc(n + 1, sizeof(*ports));
-        _cleanup_free_ struct ruleset_port *rules = calloc(n + 1, sizeof(*rules));
-        if (!ports || !rules)
-                return -ENOMEM;
-        n = ports_summarize(network->ports, ports, n);
-        for (size_t i = 0; i < n; i++)
-                rules[i] = (struct ruleset_port){ ports[i].port, ports[i].mac, ports[i].address, ports[i].isolated };
-
-        network->rules = network->uplink_ops->rules(network->uplink);
-        int r = ruleset_set_network(c, &network->rules, rules, n, error);
-        if (r >= 0)
-                r = set_host_addresses(network, true, error);
-        return r < 0 ? r : set_other_networks(network, true, error);
 }
 
 static void on_forward_added(void *data) {
@@ -189,8 +103,8 @@ static void on_uplink_changed(void *data) {
         struct ruleset_uplink rules = network->uplink_ops->rules(network->uplink);
         struct error error = ERROR_INIT;
 
-        if (memcmp(&rules, &network->rules, sizeof(rules)) != 0) {
-                if (set_rules(network, &error) < 0)
+        if (memcmp(&rules, firewall_uplink(network->firewall), sizeof(rules)) != 0) {
+                if (firewall_set(network->firewall, &rules, &error) < 0)
                         log_warning("%s", error.text);
                 set_hosts(network);
         }
@@ -208,7 +122,7 @@ static void on_host(void *data) {
         struct network *network = data;
         struct error error = ERROR_INIT;
 
-        if (set_host_addresses(network, false, &error) < 0 || set_other_networks(network, false, &error) < 0)
+        if (firewall_look(network->firewall, &error) < 0)
                 log_warning("%s", error.text);
         network->uplink_ops->look(network->uplink);
 }
@@ -318,6 +232,8 @@ static int make_books(struct network *network, struct error *error) {
         const struct forwards_context forwards = { network->loop, find_vm, on_forward_added, on_forward_removed,
                                                    network };
         r = forwards_new(&network->forwards, &forwards);
+        if (r >= 0)
+                r = firewall_new(&network->firewall, c, network->parts.host_links, network->ports);
         if (r < 0)
                 return r;
         const struct leases_context leases = {
@@ -396,6 +312,12 @@ static int make_broker(struct network *network, struct error *error) {
         return r < 0 ? r : broker_take(network->broker, steal_ptr(network->parts.broker));
 }
 
+static int set_firewall(struct network *network, struct error *error) {
+        struct ruleset_uplink rules = network->uplink_ops->rules(network->uplink);
+
+        return firewall_set(network->firewall, &rules, error);
+}
+
 static int start(struct network *network, struct error *error) {
         const struct configuration *c = &network->parts.configuration;
 
@@ -426,7 +348,7 @@ static int start(struct network *network, struct error *error) {
         if (r >= 0)
                 r = network->uplink_ops->start(network->uplink, error);
         if (r >= 0)
-                r = set_rules(network, error);
+                r = set_firewall(network, error);
         if (r >= 0)
                 r = make_broker(network, error);
         return r;
@@ -474,13 +396,10 @@ struct network *network_free(struct network *network) {
         resolver_free(network->resolver);
         leases_free(network->leases);
         forwards_free(network->forwards);
+        firewall_free(network->firewall);
         ports_free(network->ports);
         addresses_free(network->addresses);
         links_free(network->links);
-        free(network->host_list4);
-        free(network->host_list6);
-        free(network->other_list4);
-        free(network->other_list6);
         wire_free(network->parts.broker);
         links_free(network->parts.host_links);
         outpost_free(network->parts.outpost);
