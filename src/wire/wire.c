@@ -11,17 +11,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/elsewhere.h"
 #include "base/fd.h"
-#include "base/list.h"
 #include "base/memory.h"
+#include "wire/outbox.h"
+#include "wire/rights.h"
 #include "wire/stranger.h"
 
 #define READ_SIZE 16384
-
-/* A waiting fd costs the kernel more than its line costs us: each counts as this many bytes of
- * WIRE_QUEUE_MAX, which bounds them to some 250. */
-#define QUEUED_FD_COST 4096
 
 /* What came with a line whose end has not been handed out yet. */
 struct carried {
@@ -29,15 +25,6 @@ struct carried {
         int fds[WIRE_FDS_MAX];
         size_t n_fds;
         bool refused; /* too many, the wrong ones, or the kernel could not give them to us */
-};
-
-/* A line, or the rest of one, that the socket did not take. */
-struct output {
-        struct list outputs;
-        size_t size, sent;
-        int fds[WIRE_FDS_MAX]; /* owned, for the first byte: none once sent > 0 */
-        size_t n_fds;
-        char data[];
 };
 
 struct wire {
@@ -57,24 +44,16 @@ struct wire {
         size_t n_carried;
         const char *lost; /* why the framing is lost, for good; NULL while it is not */
 
-        struct list outputs;
-        size_t queued; /* cost of outputs */
+        struct outbox outbox;
         int broken; /* the first failure to send, for good */
 };
-
-static void close_fds(int *fds, size_t n, bool foreign) {
-        if (foreign)
-                elsewhere_close_all(fds, n);
-        for (size_t i = 0; i < n; i++)
-                fds[i] = fd_close(fds[i]);
-}
 
 static bool is_foreign(const struct wire *wire) {
         return wire->care != WIRE_OWN;
 }
 
 void wire_message_deinit(struct wire_message *message) {
-        close_fds(message->fds, message->n_fds, message->foreign);
+        rights_close(message->fds, message->n_fds, message->foreign);
         message->n_fds = 0;
         json_decref(message->body);
         message->body = NULL;
@@ -97,7 +76,7 @@ int wire_new(struct wire **ret, int consume_fd) {
                 return -ENOMEM;
         wire->fd = steal_fd(&fd);
         wire->fds_max = WIRE_FDS_MAX;
-        list_init(&wire->outputs);
+        outbox_init(&wire->outbox);
         *ret = wire;
         return 0;
 }
@@ -106,17 +85,12 @@ void wire_set_care(struct wire *wire, enum wire_care care, size_t fds_max) {
         assert(fds_max <= WIRE_FDS_MAX);
         wire->care = care;
         wire->fds_max = fds_max;
-}
-
-static void output_free(struct wire *wire, struct output *output) {
-        list_unlink(&output->outputs);
-        close_fds(output->fds, output->n_fds, is_foreign(wire));
-        free(output);
+        wire->outbox.foreign = is_foreign(wire);
 }
 
 static void drop_input(struct wire *wire) {
         for (size_t i = 0; i < wire->n_carried; i++)
-                close_fds(wire->carried[i].fds, wire->carried[i].n_fds, is_foreign(wire));
+                rights_close(wire->carried[i].fds, wire->carried[i].n_fds, is_foreign(wire));
         wire->n_carried = 0;
         free(wire->buffer);
         wire->buffer = NULL;
@@ -126,10 +100,9 @@ static void drop_input(struct wire *wire) {
 struct wire *wire_free(struct wire *wire) {
         if (!wire)
                 return NULL;
-        list_for_each(struct output, output, &wire->outputs, outputs)
-                output_free(wire, output);
+        outbox_deinit(&wire->outbox);
         drop_input(wire);
-        close_fds(&wire->fd, 1, is_foreign(wire));
+        rights_close(&wire->fd, 1, is_foreign(wire));
         free(wire);
         return NULL;
 }
@@ -240,13 +213,13 @@ static int next_line(struct wire *wire, struct wire_message *ret, struct error *
 
         take_carried(wire, &carried);
         if (carried.refused) {
-                close_fds(carried.fds, carried.n_fds, is_foreign(wire));
+                rights_close(carried.fds, carried.n_fds, is_foreign(wire));
                 carried.n_fds = 0;
         }
         r = parse_line(wire, wire->buffer + wire->begin, size - 1, &carried, &body, error);
         consume(wire, size);
         if (r != WIRE_MESSAGE) {
-                close_fds(carried.fds, carried.n_fds, is_foreign(wire));
+                rights_close(carried.fds, carried.n_fds, is_foreign(wire));
                 return r;
         }
         *ret = WIRE_MESSAGE_INIT;
@@ -256,29 +229,6 @@ static int next_line(struct wire *wire, struct wire_message *ret, struct error *
         ret->n_fds = carried.n_fds;
         memcpy(ret->fds, carried.fds, carried.n_fds * sizeof(int));
         return r;
-}
-
-static void collect_fds(const struct wire *wire, struct msghdr *message, struct carried *ret) {
-        *ret = (struct carried){ .refused = (message->msg_flags & MSG_CTRUNC) != 0 };
-
-        for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-                const unsigned char *data = CMSG_DATA(c);
-
-                if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-                        continue;
-                for (size_t size = c->cmsg_len - CMSG_LEN(0); size >= sizeof(int); size -= sizeof(int)) {
-                        int fd;
-
-                        memcpy(&fd, data, sizeof(fd));
-                        data += sizeof(fd);
-                        if (ret->n_fds < wire->fds_max) {
-                                ret->fds[ret->n_fds++] = fd;
-                        } else {
-                                close_fds(&fd, 1, is_foreign(wire));
-                                ret->refused = true;
-                        }
-                }
-        }
 }
 
 /* Finds the line that descriptors belong to: the last that begins in this read. False when none does. */
@@ -316,30 +266,6 @@ static int append(struct wire *wire, const char *data, size_t size) {
         return 0;
 }
 
-/* One recvmsg(2): the number of bytes, or -errno. */
-static ssize_t read_own(struct wire *wire, char data[static READ_SIZE], struct carried *ret) {
-        union {
-                struct cmsghdr align;
-                char bytes[CMSG_SPACE(sizeof(int) * WIRE_FDS_MAX)];
-        } control;
-        struct iovec vector = { .iov_base = data, .iov_len = READ_SIZE };
-        struct msghdr message = {
-                .msg_iov = &vector,
-                .msg_iovlen = 1,
-                .msg_control = control.bytes,
-                .msg_controllen = sizeof(control.bytes),
-        };
-        ssize_t n;
-
-        do
-                n = recvmsg(wire->fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-        while (n < 0 && errno == EINTR);
-        if (n < 0)
-                return -errno;
-        collect_fds(wire, &message, ret);
-        return n;
-}
-
 /* WIRE_MESSAGE when something came, or another result. */
 static int read_socket(struct wire *wire, struct error *error) {
         struct carried carried = {};
@@ -350,18 +276,19 @@ static int read_socket(struct wire *wire, struct error *error) {
                 n = stranger_receive(wire->fd, data, sizeof(data), carried.fds, wire->fds_max, &carried.n_fds,
                                      &carried.refused);
         else
-                n = read_own(wire, data, &carried);
+                n = rights_receive(wire->fd, data, sizeof(data), carried.fds, wire->fds_max, &carried.n_fds,
+                                   &carried.refused, is_foreign(wire));
         if (n == -EAGAIN)
                 return WIRE_AGAIN;
         if (n < 0)
                 return error_errno(error, (int)n, "cannot read from the connection");
         if (n == 0) {
-                close_fds(carried.fds, carried.n_fds, is_foreign(wire));
+                rights_close(carried.fds, carried.n_fds, is_foreign(wire));
                 return WIRE_END;
         }
         if (carried.n_fds > 0 || carried.refused) {
                 if (!attribute(wire, &carried, data, (size_t)n)) {
-                        close_fds(carried.fds, carried.n_fds, is_foreign(wire));
+                        rights_close(carried.fds, carried.n_fds, is_foreign(wire));
                         return lose(wire, "file descriptors in the middle of a line", error);
                 }
                 assert(wire->n_carried < ARRAY_SIZE(wire->carried));
@@ -388,134 +315,29 @@ int wire_receive(struct wire *wire, struct wire_message *ret, struct error *erro
 
 /* --- Sending --- */
 
-/* One sendmsg(2): the number of bytes taken, 0 when the socket is full, or -errno. */
-static ssize_t send_some(int fd, struct iovec *vectors, size_t n_vectors, const int *fds, size_t n_fds) {
-        union {
-                struct cmsghdr align;
-                char bytes[CMSG_SPACE(sizeof(int) * WIRE_FDS_MAX)];
-        } control = {};
-        struct msghdr message = { .msg_iov = vectors, .msg_iovlen = n_vectors };
-        ssize_t n;
-
-        if (n_fds > 0) {
-                control.align.cmsg_level = SOL_SOCKET;
-                control.align.cmsg_type = SCM_RIGHTS;
-                control.align.cmsg_len = CMSG_LEN(n_fds * sizeof(int));
-                message.msg_control = control.bytes;
-                message.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-                memcpy(CMSG_DATA(&control.align), fds, n_fds * sizeof(int));
-        }
-        do
-                n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-        while (n < 0 && errno == EINTR);
-        if (n < 0)
-                return errno == EAGAIN ? 0 : -errno;
-        return n;
-}
-
-static size_t output_cost(const struct output *output) {
-        return sizeof(*output) + output->size + output->n_fds * QUEUED_FD_COST;
-}
-
-/* Keeps what is left of a line behind its first `sent` bytes, newline included; duplicates the descriptors
- * while they are still to go. */
-static int enqueue(struct wire *wire, const char *line, size_t size, size_t sent, const int *fds,
-                   size_t n_fds) {
-        struct output *output;
-
-        output = malloc(sizeof(*output) + size);
-        if (!output)
-                return -ENOMEM;
-        *output = (struct output){ .size = size, .sent = sent };
-        list_init(&output->outputs);
-        memcpy(output->data, line, size - 1);
-        output->data[size - 1] = '\n';
-
-        while (sent == 0 && output->n_fds < n_fds) {
-                int copy = fd_dup(fds[output->n_fds]);
-
-                if (copy < 0) {
-                        output_free(wire, output);
-                        return copy;
-                }
-                output->fds[output->n_fds++] = copy;
-        }
-        if (wire->queued + output_cost(output) > WIRE_QUEUE_MAX) {
-                output_free(wire, output);
-                return -ENOBUFS;
-        }
-        wire->queued += output_cost(output);
-        list_append(&wire->outputs, &output->outputs);
-        return 0;
-}
-
 bool wire_has_output(const struct wire *wire) {
-        return !list_empty(&wire->outputs);
+        return !outbox_is_empty(&wire->outbox);
 }
 
-/* Each line is sent by a call of its own, as the framing wants it for those with descriptors. */
 int wire_flush(struct wire *wire) {
-        if (wire->broken < 0)
-                return wire->broken;
-
-        list_for_each(struct output, output, &wire->outputs, outputs) {
-                struct iovec vector = {
-                        .iov_base = output->data + output->sent,
-                        .iov_len = output->size - output->sent,
-                };
-                ssize_t n = send_some(wire->fd, &vector, 1, output->fds, output->n_fds);
-
-                if (n < 0)
-                        return wire->broken = (int)n;
-                if (n == 0)
-                        return 0;
-                wire->queued -= output_cost(output);
-                close_fds(output->fds, output->n_fds, is_foreign(wire));
-                output->n_fds = 0;
-                output->sent += (size_t)n;
-                if (output->sent < output->size) {
-                        wire->queued += output_cost(output);
-                        return 0;
-                }
-                output_free(wire, output);
-        }
-        return 0;
+        if (wire->broken == 0)
+                wire->broken = outbox_flush(&wire->outbox, wire->fd);
+        return wire->broken;
 }
 
 int wire_send(struct wire *wire, json_t *body, const int *fds, size_t n_fds) {
         _cleanup_free_ char *line = NULL;
-        size_t size;
-        ssize_t n = 0;
-        int r;
 
         if (n_fds > WIRE_FDS_MAX || !json_is_object(body))
                 return -EINVAL;
         line = json_dumps(body, JSON_COMPACT);
         if (!line)
                 return -ENOMEM;
-        size = strlen(line) + 1; /* with its newline */
-        if (size > WIRE_LINE_MAX)
+        if (strlen(line) + 1 > WIRE_LINE_MAX)
                 return -EMSGSIZE;
-
-        r = wire_flush(wire);
-        if (r < 0)
-                return r;
-        if (!wire_has_output(wire)) {
-                struct iovec vectors[] = {
-                        { .iov_base = line, .iov_len = size - 1 },
-                        { .iov_base = (char[]){ '\n' }, .iov_len = 1 },
-                };
-
-                n = send_some(wire->fd, vectors, ARRAY_SIZE(vectors), fds, n_fds);
-                if (n < 0)
-                        return wire->broken = (int)n;
-        }
-        if ((size_t)n < size) {
-                r = enqueue(wire, line, size, (size_t)n, fds, n_fds);
-                if (r < 0)
-                        return wire->broken = r;
-        }
-        return 0;
+        if (wire->broken == 0)
+                wire->broken = outbox_send(&wire->outbox, wire->fd, line, fds, n_fds);
+        return wire->broken;
 }
 
 /* --- Calling --- */
