@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,7 +22,6 @@
 #include "vmhost/qemu.h"
 #include "vmhost/scope.h"
 #include "vmhost/session.h"
-#include "vmhost/virtiofs.h"
 
 #define TAIL_LINES 50 /* of the console, for the record of the end: a panic of Linux and what led to it */
 #define CONSOLE_LOG_DEFAULT (8ULL << 20) /* bytes, without a configuration */
@@ -259,30 +257,10 @@ static void on_guest_event(const char *event, json_t *consume_details, void *dat
                 attended(qemu);
 }
 
-static void bound_log(const struct qemu *qemu, const char *name) {
-        int r = log_file_bound(qemu->directory, name, LOG_FILE_MAX);
-
-        if (r < 0)
-                log_debug("cannot shorten %s: %s", name, strerror(-r));
-}
-
-/* A guest can make QEMU complain, and so have vmhost write, without end. */
-static void bound_logs(const struct qemu *qemu) {
-        char name[64];
-
-        bound_log(qemu, QEMU_LOG);
-        bound_log(qemu, LOG_FILE_VMHOST);
-        for (size_t i = 0; qemu->configuration && i < qemu->configuration->n_shares; i++)
-                if (qemu->configuration->shares[i].type == SHARE_VIRTIOFS) {
-                        snprintf(name, sizeof(name), VIRTIOFS_LOG, qemu->configuration->shares[i].tag);
-                        bound_log(qemu, name);
-                }
-}
-
 static void on_guest_alive(void *data) {
         struct qemu *qemu = data;
 
-        bound_logs(qemu);
+        log_file_bound_all(qemu->directory, qemu->configuration);
         oom_look(&qemu->oom);
         attended(qemu);
 }

@@ -2,14 +2,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "vmhost/qemu.h"
+#include "vmhost/virtiofs.h"
 
 int log_file_bound(const char *directory, const char *name, uint64_t max) {
         _cleanup_free_ char *path = text_format("%s/%s", directory, name), *end = NULL;
@@ -38,4 +42,23 @@ int log_file_bound(const char *directory, const char *name, uint64_t max) {
                 return -errno;
         ssize_t put = write(fd, begin, (size_t)(end + n - begin));
         return put < 0 ? -errno : 0;
+}
+
+static void bound(const char *directory, const char *name) {
+        int r = log_file_bound(directory, name, LOG_FILE_MAX);
+
+        if (r < 0)
+                log_debug("cannot shorten %s: %s", name, strerror(-r));
+}
+
+void log_file_bound_all(const char *directory, const struct configuration *configuration) {
+        char name[64];
+
+        bound(directory, QEMU_LOG);
+        bound(directory, LOG_FILE_VMHOST);
+        for (size_t i = 0; configuration && i < configuration->n_shares; i++)
+                if (configuration->shares[i].type == SHARE_VIRTIOFS) {
+                        snprintf(name, sizeof(name), VIRTIOFS_LOG, configuration->shares[i].tag);
+                        bound(directory, name);
+                }
 }
