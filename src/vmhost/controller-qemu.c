@@ -9,26 +9,20 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/process.h"
 #include "base/text.h"
-#include "vmhost/agent.h"
 #include "vmhost/console.h"
 #include "vmhost/endpoint.h"
-#include "vmhost/guest.h"
 #include "vmhost/identity.h"
 #include "vmhost/launch.h"
-#include "vmhost/log-file.h"
-#include "vmhost/oom.h"
 #include "vmhost/qemu.h"
+#include "vmhost/run.h"
 #include "vmhost/scope.h"
 #include "vmhost/session.h"
 
-#define TAIL_LINES 50 /* of the console, for the record of the end: a panic of Linux and what led to it */
 #define CONSOLE_LOG_DEFAULT (8ULL << 20) /* bytes, without a configuration */
-#define AGENT_PATIENCE 2000000U /* microseconds; the stop's plan may be shorter */
 
 /*
- * A run: launch → QEMU's process (child, pidfd) with its guest (guest.h: what QMP tells) → end. `session` and
+ * A launch makes QEMU's process, and a run (run.h) is that process until it has ended. `session` and
  * `console` stay from one run to the next.
  */
 struct qemu {
@@ -40,17 +34,9 @@ struct qemu {
         struct session *session;
         struct console *console;
 
-        /* Of a run. */
-        struct launch *launch; /* while it is prepared */
-        struct identity identity;
-        struct source *child;
-        int pidfd; /* owned: a duplicate of what `child` watches, to send signals by */
-        struct guest *guest;
-        struct oom oom;
-        struct stop *stop;
-        struct agent *agent; /* while it is asked to shut down */
+        struct launch *launch; /* while a run is prepared */
+        struct run *run;
         struct source *given_up; /* ends a run that never had a process, from the loop */
-        bool unattended; /* adopted, and not heard of yet */
         uint64_t wanted_budget_ms; /* a stop that came while QEMU was about to be started; 0: none */
         bool wanted_force;
 };
@@ -73,56 +59,18 @@ static void remove_sockets(const struct qemu *qemu) {
 }
 
 static void forget_run(struct qemu *qemu) {
-        qemu->agent = agent_free(qemu->agent);
-        qemu->guest = guest_free(qemu->guest);
-        qemu->stop = stop_free(qemu->stop);
-        qemu->child = source_free(qemu->child);
-        qemu->pidfd = fd_close(qemu->pidfd);
-        qemu->identity = (struct identity){};
+        qemu->run = run_free(qemu->run);
         qemu->wanted_budget_ms = 0;
         qemu->wanted_force = false;
-        qemu->unattended = false;
         source_disarm(qemu->given_up);
 }
 
-/* The last words of a QEMU that gave up by itself say more than its exit code. */
-static void add_last_words(struct qemu *qemu, struct end *end, bool never_ready) {
-        char words[256];
-
-        qemu_last_words(qemu->directory, words, sizeof(words));
-        if (!words[0])
-                return;
-        char *reason = never_ready ? text_format("QEMU did not start: %s", words)
-                                   : text_format("%s: %s", end->reason, words);
-        if (reason) {
-                free(end->reason);
-                end->reason = reason;
-        }
-}
-
-static int on_child(struct source *source, const siginfo_t *info, void *data) {
+static void on_ended(struct end *end, void *data) {
         struct qemu *qemu = data;
-        struct end end = END_INIT;
-        struct end_evidence evidence = { .child = info->si_pid != 0, .stage = stop_get_stage(qemu->stop) };
 
-        /* Its last events may still be in the socket. */
-        guest_drain(qemu->guest);
-        guest_testify(qemu->guest, &evidence);
-        if (evidence.child && info->si_code == CLD_EXITED)
-                evidence.exit_code = info->si_status;
-        else if (evidence.child)
-                evidence.signal = info->si_status;
-        if (evidence.child ? evidence.signal == SIGKILL : !evidence.shutdown_reason)
-                evidence.out_of_memory = oom_was_killed(&qemu->oom);
-        if (end_judge(&end, &evidence) < 0)
-                log_error("out of memory while a VM ends");
-        else if (end.by == END_BY_CRASH && evidence.child && evidence.exit_code != 0)
-                add_last_words(qemu, &end, !guest_was_ready(qemu->guest));
-        end.console_tail = console_tail(qemu->directory, TAIL_LINES);
         forget_run(qemu);
         remove_sockets(qemu);
-        controller_end(&qemu->base, &end);
-        return 0;
+        controller_end(&qemu->base, end);
 }
 
 /* A run that came to no process; what it listened at may be there already. */
@@ -144,63 +92,25 @@ static int on_given_up(struct source *source, void *data) {
 
 /* ---- Stop ---- */
 
-static void on_agent(int result, void *data) {
+static void on_stage(enum stop_stage stage, void *data) {
         struct qemu *qemu = data;
-
-        qemu->agent = agent_free(qemu->agent);
-        if (result < 0)
-                log_info("the guest agent does not take the order to shut down: %s", strerror(-result));
-        stop_agent_answered(qemu->stop, result == 0);
-}
-
-static bool begin_stage(struct qemu *qemu, enum stop_stage stage) {
-        switch (stage) {
-        case STOP_AGENT:
-                guest_wake(qemu->guest);
-                return guest_may_have_agent(qemu->guest) &&
-                       agent_shutdown(&qemu->agent, qemu->loop, qemu->directory, QEMU_AGENT_SOCKET,
-                                      AGENT_PATIENCE, on_agent, qemu) == 0;
-        case STOP_ACPI:
-                guest_press_power(qemu->guest);
-                return true;
-        case STOP_QUIT:
-                return guest_quit(qemu->guest);
-        case STOP_SIGTERM:
-                /* One that does not answer would not see it in the short time that a forced stop has. */
-                if (stop_is_forced(qemu->stop) && guest_unresponsive_since(qemu->guest))
-                        return false;
-                process_signal(qemu->pidfd, SIGTERM);
-                return true;
-        default:
-                process_signal(qemu->pidfd, SIGKILL);
-                return true;
-        }
-}
-
-static bool on_stage(enum stop_stage stage, void *data) {
-        struct qemu *qemu = data;
-        bool again = qemu->base.phase == PHASE_STOPPING && stop_get_stage(qemu->stop) == STOP_ACPI &&
-                     text_equal(qemu->base.message, "asked by the power button");
         static const char *const messages[] = {
                 [STOP_AGENT] = "asked by the guest agent", [STOP_ACPI] = "asked by the power button",
                 [STOP_QUIT] = "QEMU is told to end",       [STOP_SIGTERM] = "QEMU is sent SIGTERM",
                 [STOP_SIGKILL] = "QEMU is sent SIGKILL",
         };
 
-        if (stage != STOP_AGENT)
-                qemu->agent = agent_free(qemu->agent);
-        if (!begin_stage(qemu, stage))
-                return false;
-        if (!again) {
-                controller_set(&qemu->base, PHASE_STOPPING, "%s", messages[stage]);
-                controller_emit(&qemu->base, "stage", json_pack("{s:s}", "stage", stop_stage_name(stage)));
-        }
-        return true;
+        /* The button is pressed again and again, which is told once. */
+        if (stage == STOP_ACPI && qemu->base.phase == PHASE_STOPPING &&
+            text_equal(qemu->base.message, messages[STOP_ACPI]))
+                return;
+        controller_set(&qemu->base, PHASE_STOPPING, "%s", messages[stage]);
+        controller_emit(&qemu->base, "stage", json_pack("{s:s}", "stage", stop_stage_name(stage)));
 }
 
 /* Before there is a process: whether the stop is dealt with. */
 static bool stop_unborn(struct qemu *qemu) {
-        if (qemu->guest)
+        if (qemu->run)
                 return false;
         if (qemu->launch && launch_abandon(qemu->launch)) {
                 qemu->launch = NULL;
@@ -214,7 +124,7 @@ static void qemu_stop(struct controller *controller, uint64_t budget_ms) {
         struct qemu *qemu = qemu_of(controller);
 
         if (!stop_unborn(qemu))
-                stop_begin(qemu->stop, budget_ms);
+                run_stop(qemu->run, budget_ms);
         else if (qemu->launch && (!qemu->wanted_budget_ms || budget_ms < qemu->wanted_budget_ms))
                 qemu->wanted_budget_ms = budget_ms;
 }
@@ -223,16 +133,16 @@ static void qemu_force_stop(struct controller *controller) {
         struct qemu *qemu = qemu_of(controller);
 
         if (!stop_unborn(qemu))
-                stop_force(qemu->stop);
+                run_force_stop(qemu->run);
         else if (qemu->launch)
                 qemu->wanted_force = true;
 }
 
 static int qemu_cont(struct controller *controller, struct error *error) {
-        return guest_cont(qemu_of(controller)->guest, error);
+        return run_cont(qemu_of(controller)->run, error);
 }
 
-/* ---- The guest ---- */
+/* ---- The run ---- */
 
 static void on_guest_phase(enum phase phase, const char *message, void *data) {
         struct qemu *qemu = data;
@@ -241,53 +151,38 @@ static void on_guest_phase(enum phase phase, const char *message, void *data) {
                 controller_set(&qemu->base, phase, "%s", message);
 }
 
-static void attended(struct qemu *qemu) {
-        if (!qemu->unattended)
-                return;
-        qemu->unattended = false;
-        qemu->base.listener->on_attended(qemu->base.data);
-}
-
 static void on_guest_event(const char *event, json_t *consume_details, void *data) {
         struct qemu *qemu = data;
 
-        qemu->base.unresponsive_since = guest_unresponsive_since(qemu->guest);
+        qemu->base.unresponsive_since = run_unresponsive_since(qemu->run);
         controller_emit(&qemu->base, event, consume_details);
-        if (qemu->base.unresponsive_since)
-                attended(qemu);
 }
 
-static void on_guest_alive(void *data) {
+static void on_attended(void *data) {
         struct qemu *qemu = data;
 
-        log_file_bound_all(qemu->directory, qemu->configuration);
-        oom_look(&qemu->oom);
-        attended(qemu);
+        qemu->base.listener->on_attended(qemu->base.data);
 }
 
-static const struct guest_handlers guest_handlers = {
+static const struct run_handlers run_handlers = {
         .on_phase = on_guest_phase,
         .on_event = on_guest_event,
-        .on_alive = on_guest_alive,
+        .on_attended = on_attended,
+        .on_stage = on_stage,
+        .on_ended = on_ended,
 };
 
-/* QEMU's process is there: watches it. The pidfd is consumed, on failure too. */
-static int attend(struct qemu *qemu, int consume_pidfd, enum guest_origin origin, struct error *error) {
-        const char *disk = qemu->configuration ? qemu->configuration->disk : NULL;
-        _cleanup_fd_ int pidfd = consume_pidfd;
-        int r;
+/* QEMU's process is there. The pidfd is consumed, on failure too. */
+static int attend(struct qemu *qemu, const struct identity *identity, int consume_pidfd,
+                  enum guest_origin origin, struct error *error) {
+        const struct run_settings settings = {
+                .directory = qemu->directory,
+                .configuration = qemu->configuration,
+                .identity = *identity,
+                .origin = origin,
+        };
 
-        qemu->pidfd = fd_dup(pidfd);
-        if (qemu->pidfd < 0)
-                return error_errno(error, qemu->pidfd, "cannot watch QEMU");
-        oom_begin(&qemu->oom, qemu->identity.pid);
-        r = stop_new(&qemu->stop, qemu->loop, on_stage, qemu);
-        if (r >= 0)
-                r = guest_new(&qemu->guest, qemu->loop, qemu->directory, disk ? disk : qemu->directory,
-                              origin, &guest_handlers, qemu);
-        if (r >= 0)
-                r = loop_add_child(qemu->loop, &qemu->child, steal_fd(&pidfd), on_child, qemu);
-        return r < 0 ? error_errno(error, r, "cannot watch QEMU") : 0;
+        return run_new(&qemu->run, qemu->loop, &settings, consume_pidfd, &run_handlers, qemu, error);
 }
 
 static void connect_console(struct qemu *qemu) {
@@ -317,6 +212,7 @@ static void on_launch_done(struct launch_result *result, void *data) {
         struct qemu *qemu = data;
         uint64_t budget_ms = qemu->wanted_budget_ms;
         bool force = qemu->wanted_force;
+        struct identity identity;
 
         qemu->launch = NULL;
         qemu->session = result->session;
@@ -324,11 +220,11 @@ static void on_launch_done(struct launch_result *result, void *data) {
                 end_unborn(qemu, STOP_NONE, error_text(&result->error, result->code));
                 return;
         }
-        int r = identity_of(result->pid, &qemu->identity);
+        int r = identity_of(result->pid, &identity);
         if (r < 0)
                 error_errno(&result->error, r, "cannot tell which process QEMU is");
         else
-                r = attend(qemu, steal_fd(&result->pidfd), GUEST_NEW, &result->error);
+                r = attend(qemu, &identity, steal_fd(&result->pidfd), GUEST_NEW, &result->error);
         if (r < 0) {
                 /* One that cannot be watched must not run. */
                 kill(result->pid, SIGKILL);
@@ -401,19 +297,16 @@ static int qemu_adopt(struct controller *controller, json_t *run, struct error *
         _cleanup_fd_ int pidfd = identity_open(&identity);
         if (pidfd < 0)
                 return error_errno(error, pidfd, "process %d", (int)identity.pid);
-        qemu->identity = identity;
         r = session_adopt(&qemu->session, json_object_get(run, "session"), pidfd, error);
         if (r < 0) {
                 /* QEMU holds its networks all the same; only telling of them is not possible. */
                 log_warning("%s", error_text(error, r));
                 qemu->session = NULL;
         }
-        r = attend(qemu, steal_fd(&pidfd), booted ? GUEST_ADOPTED_BOOTED : GUEST_ADOPTED_BOOTING, error);
-        if (r < 0) {
-                forget_run(qemu);
+        r = attend(qemu, &identity, steal_fd(&pidfd), booted ? GUEST_ADOPTED_BOOTED : GUEST_ADOPTED_BOOTING,
+                   error);
+        if (r < 0)
                 return r;
-        }
-        qemu->unattended = true;
         controller_resume(controller, booted ? PHASE_RUNNING : PHASE_BOOTING,
                           json_is_integer(begun) ? (uint64_t)json_integer_value(begun) : loop_now());
         connect_console(qemu);
@@ -429,7 +322,9 @@ static uint16_t qemu_ssh_port(const struct controller *controller) {
 }
 
 static int qemu_pid(const struct controller *controller) {
-        return (int)qemu_of(controller)->identity.pid;
+        const struct qemu *qemu = qemu_of(controller);
+
+        return qemu->run ? (int)run_identity(qemu->run)->pid : 0;
 }
 
 static json_t *qemu_addresses(const struct controller *controller) {
@@ -451,13 +346,13 @@ static json_t *qemu_facts(const struct controller *controller) {
         const struct qemu *qemu = qemu_of(controller);
         json_t *facts;
 
-        if (!qemu->guest)
+        if (!qemu->run)
                 return NULL;
         facts = json_pack("{s:s, s:I, s:b, s:I, s:o?}", "qmp", QEMU_QMP_SOCKET, "begun_us",
-                          (json_int_t)controller->begun, "booted", guest_has_booted(qemu->guest), "ssh_port",
+                          (json_int_t)controller->begun, "booted", run_has_booted(qemu->run), "ssh_port",
                           (json_int_t)qemu_ssh_port(controller), "session",
                           qemu->session ? session_describe(qemu->session) : NULL);
-        if (facts && identity_write(&qemu->identity, facts) < 0) {
+        if (facts && identity_write(run_identity(qemu->run), facts) < 0) {
                 json_decref(facts);
                 facts = NULL;
         }
@@ -466,14 +361,11 @@ static json_t *qemu_facts(const struct controller *controller) {
 
 static void qemu_describe(const struct controller *controller, json_t *object) {
         const struct qemu *qemu = qemu_of(controller);
-        json_t *stop = qemu->stop ? stop_describe(qemu->stop) : NULL;
         json_t *networks = qemu->session ? session_describe(qemu->session) : NULL;
         char confinement[160], scope[SCOPE_NAME_SIZE];
 
-        if (stop)
-                json_object_set_new(object, "stop", stop);
-        if (qemu->guest)
-                guest_describe(qemu->guest, object);
+        if (qemu->run)
+                run_describe(qemu->run, object);
         json_object_set(object, "networks", json_object_get(networks, "networks"));
         json_object_set(object, "forwards", json_object_get(networks, "forwards"));
         json_decref(networks);
@@ -485,7 +377,7 @@ static void qemu_describe(const struct controller *controller, json_t *object) {
                         json_object_set_new(object, "accelerator", json_string(accelerator));
                 json_object_set_new(object, "configuration", configuration_describe(qemu->configuration));
         }
-        if (qemu->identity.pid > 0 && scope_find(qemu->identity.pid, scope) == 0)
+        if (qemu->run && scope_find(run_identity(qemu->run)->pid, scope) == 0)
                 json_object_set_new(object, "scope", json_string(scope));
 }
 
@@ -533,7 +425,6 @@ int controller_qemu_new(struct controller **ret, struct loop *loop, const char *
         qemu->loop = loop;
         qemu->configuration = configuration;
         qemu->preferred_ssh_port = preferred_ssh_port;
-        qemu->pidfd = -1;
         qemu->directory = strdup(directory);
         qemu->name = strdup(name);
         r = qemu->directory && qemu->name ? loop_add_timer(loop, &qemu->given_up, on_given_up, qemu)
