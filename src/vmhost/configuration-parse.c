@@ -2,7 +2,6 @@
  * Members are taken apart one by one, the plain ones by a table, and what several must agree on is checked at
  * the end. Each complaint names the line that it is about.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -13,6 +12,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "vmhost/configuration-forward.h"
 #include "vmhost/configuration-member.h"
 #include "vmhost/configuration.h"
 #include "wire/json-line.h"
@@ -217,58 +217,6 @@ static int take_networks(struct parse *p, json_t *value) {
         return 0;
 }
 
-/* [tcp:|udp:][ADDRESS:]HOST_PORT:GUEST_PORT: 0 or -EINVAL. */
-static int parse_forward(const char *text, struct configuration_forward *ret) {
-        struct configuration_forward f = { .address.s6_addr = { 127, 0, 0, 1 } };
-        char address[INET6_ADDRSTRLEN] = "";
-        uint64_t host = 0, guest = 0;
-        const char *end;
-
-        if (text_starts_with(text, "tcp:") || text_starts_with(text, "udp:")) {
-                f.udp = *text == 'u';
-                text += 4;
-        }
-        _cleanup_free_ char *ports = NULL;
-        if (*text == '[') {
-                end = strstr(text, "]:");
-                f.ipv6 = true;
-                text++;
-        } else {
-                end = strchr(text, ':');
-                end = end && strchr(end + 1, ':') ? end : NULL; /* two numbers alone are the ports */
-        }
-        if (end && (size_t)(end - text) < sizeof(address)) {
-                memcpy(address, text, (size_t)(end - text));
-                if (inet_pton(f.ipv6 ? AF_INET6 : AF_INET, address, &f.address) != 1)
-                        return -EINVAL;
-                text = end + (f.ipv6 ? 2 : 1);
-        } else if (end || f.ipv6)
-                return -EINVAL;
-
-        ports = strdup(text);
-        char *colon = ports ? strchr(ports, ':') : NULL;
-        if (!colon)
-                return -EINVAL;
-        *colon = '\0';
-        if (text_parse_u64(ports, 65535, &host) < 0 || text_parse_u64(colon + 1, 65535, &guest) < 0 ||
-            host == 0 || guest == 0)
-                return -EINVAL;
-        f.host_port = (uint16_t)host;
-        f.guest_port = (uint16_t)guest;
-        *ret = f;
-        return 0;
-}
-
-/* Whether one takes the other's port of the host. IPv6 sockets here take no IPv4. */
-static bool forwards_collide(const struct configuration_forward *a, const struct configuration_forward *b) {
-        static const struct in6_addr any = {};
-        size_t size = a->ipv6 ? sizeof(a->address) : sizeof(struct in_addr);
-
-        return a->udp == b->udp && a->ipv6 == b->ipv6 && a->host_port == b->host_port &&
-               (memcmp(&a->address, &b->address, size) == 0 || memcmp(&a->address, &any, size) == 0 ||
-                memcmp(&b->address, &any, size) == 0);
-}
-
 static int take_forwards(struct parse *p, json_t *value) {
         struct configuration *c = p->configuration;
         json_t *element;
@@ -280,12 +228,12 @@ static int take_forwards(struct parse *p, json_t *value) {
                 struct configuration_forward *f = &c->forwards[c->n_forwards++];
                 const char *text = json_string_value(element);
 
-                if (!text || parse_forward(text, f) < 0)
+                if (!text || forward_parse(text, f) < 0)
                         return complain(p,
                                         "a forward must be a text [tcp:|udp:][ADDRESS:]HOST_PORT:GUEST_PORT, "
                                         "such as \"127.0.0.1:8080:80\"");
                 for (size_t i = 0; i + 1 < c->n_forwards; i++)
-                        if (forwards_collide(&c->forwards[i], f))
+                        if (forward_collides(&c->forwards[i], f))
                                 return complain(p, "\"%s\": this port of the host is forwarded already",
                                                 text);
         }
@@ -436,7 +384,7 @@ static bool is_ssh_forwarded(const struct configuration *c) {
         bool taken = false;
 
         for (size_t i = 0; c->ssh && c->ssh_port && i < c->n_forwards; i++)
-                taken = taken || forwards_collide(&c->forwards[i], &ssh);
+                taken = taken || forward_collides(&c->forwards[i], &ssh);
         return taken;
 }
 

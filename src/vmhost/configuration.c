@@ -1,13 +1,12 @@
 #include "vmhost/configuration.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "base/text.h"
+#include "vmhost/configuration-forward.h"
 #include "vmhost/configuration-member.h"
 
 static const char *const machines[] = { "q35", "microvm", NULL };
@@ -137,13 +136,8 @@ static json_t *describe_forwards(const struct configuration *c) {
         json_t *array = json_array();
 
         for (size_t i = 0; i < c->n_forwards; i++) {
-                const struct configuration_forward *f = &c->forwards[i];
-                char address[INET6_ADDRSTRLEN];
+                _cleanup_free_ char *text = forward_format(&c->forwards[i]);
 
-                inet_ntop(f->ipv6 ? AF_INET6 : AF_INET, &f->address, address, sizeof(address));
-                _cleanup_free_ char *text = text_format("%s:%s%s%s:%u:%u", f->udp ? "udp" : "tcp",
-                                                        f->ipv6 ? "[" : "", address, f->ipv6 ? "]" : "",
-                                                        f->host_port, f->guest_port);
                 json_array_append_new(array, json_string(text));
         }
         return array;
