@@ -3,9 +3,6 @@
  * the end. Each complaint names the line that it is about.
  */
 #include <errno.h>
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,146 +11,40 @@
 #include "base/text.h"
 #include "vmhost/configuration-forward.h"
 #include "vmhost/configuration-member.h"
+#include "vmhost/configuration-value.h"
 #include "vmhost/configuration.h"
-#include "wire/json-line.h"
 
-#define NO_INDEX SIZE_MAX
+/* ---- Plain members ---- */
 
-struct parse {
-        struct configuration *configuration; /* under construction */
-        const char *directory; /* of the file, absolute */
-        const char *path, *text;
-        size_t size;
-        struct error *error;
-        /* Where a complaint points at the moment: a member, an element of its array (or NO_INDEX), a member
-         * of that (or NULL). */
-        const char *key;
-        size_t index;
-        const char *subkey;
-};
-
-__attribute__((format(printf, 2, 3))) static int complain(struct parse *p, const char *format, ...) {
-        char reason[320];
-        va_list args;
-
-        va_start(args, format);
-        vsnprintf(reason, sizeof(reason), format, args);
-        va_end(args);
-        return error_set(p->error, -EINVAL, "%s:%u: %s", p->path,
-                         p->key ? json_line(p->text, p->size, p->key, (long)p->index, p->subkey) : 1, reason);
-}
-
-/* The name of what is being read, for complaints. */
-static const char *what(const struct parse *p) {
-        return p->subkey ? p->subkey : p->key;
-}
-
-static int out_of_memory(struct parse *p) {
-        return error_set(p->error, -ENOMEM, "%s: out of memory", p->path);
-}
-
-static int demand(struct parse *p, bool fulfilled, const char *otherwise) {
-        return fulfilled ? 0 : complain(p, "%s", otherwise);
-}
-
-/* A string's own copy, in *ret, in place of what was there; of min to max bytes. */
-static int take_text(struct parse *p, json_t *value, size_t min, size_t max, char **ret) {
-        size_t length = json_string_length(value);
-
-        if (!json_is_string(value) || strlen(json_string_value(value)) != length)
-                return complain(p, "\"%s\" must be a text", what(p));
-        if (length < min || length > max)
-                return complain(p, "\"%s\" must be a text of %zu to %zu bytes", what(p), min, max);
-        char *copy = strdup(json_string_value(value));
-        if (!copy)
-                return out_of_memory(p);
-        free(*ret);
-        *ret = copy;
-        return 0;
-}
-
-/* A path, from the directory of the file where it is relative. */
-static int take_path(struct parse *p, json_t *value, char **ret) {
-        _cleanup_free_ char *text = NULL;
-
-        int r = take_text(p, value, 1, 4095, &text);
-        if (r < 0)
-                return r;
-        char *absolute = *text == '/' ? strdup(text) : text_format("%s/%s", p->directory, text);
-        if (!absolute)
-                return out_of_memory(p);
-        free(*ret);
-        *ret = absolute;
-        return 0;
-}
-
-static int take_number(struct parse *p, json_t *value, unsigned min, unsigned max, unsigned *ret) {
-        json_int_t number = json_integer_value(value);
-
-        if (!json_is_integer(value) || number < min || number > max)
-                return complain(p, "\"%s\" must be an integer from %u to %u", what(p), min, max);
-        *ret = (unsigned)number;
-        return 0;
-}
-
-static int take_bool(struct parse *p, json_t *value, bool *ret) {
-        if (!json_is_boolean(value))
-                return complain(p, "\"%s\" must be true or false", what(p));
-        *ret = json_is_true(value);
-        return 0;
-}
-
-static int take_choice(struct parse *p, json_t *value, const char *const *choices, unsigned *ret) {
-        char list[128] = "";
-
-        for (unsigned i = 0; choices[i]; i++) {
-                if (text_equal(json_string_value(value), choices[i])) {
-                        *ret = i;
-                        return 0;
-                }
-                size_t n = strlen(list);
-                snprintf(list + n, sizeof(list) - n, "%s\"%s\"", i > 0 ? choices[i + 1] ? ", " : " or " : "",
-                         choices[i]);
-        }
-        return complain(p, "\"%s\" must be %s", what(p), list);
-}
-
-static int take_member(struct parse *p, const struct member *member, json_t *value) {
-        void *ret = (char *)p->configuration + member->offset;
+static int take_member(struct parse *p, const struct member *member, json_t *value, struct configuration *c) {
+        void *ret = (char *)c + member->offset;
         unsigned number = 0;
         int r;
 
         switch (member->kind) {
         case MEMBER_NUMBER:
-                return take_number(p, value, member->min, member->max, ret);
+                return value_take_number(p, value, member->min, member->max, ret);
         case MEMBER_PORT:
-                r = take_number(p, value, member->min, member->max, &number);
+                r = value_take_number(p, value, member->min, member->max, &number);
                 if (r == 0)
                         *(uint16_t *)ret = (uint16_t)number;
                 return r;
         case MEMBER_BOOL:
-                return take_bool(p, value, ret);
+                return value_take_bool(p, value, ret);
         case MEMBER_CHOICE:
-                return take_choice(p, value, member->choices, ret);
+                return value_take_choice(p, value, member->choices, ret);
         case MEMBER_TEXT:
-                return take_text(p, value, member->min, member->max, ret);
+                return value_take_text(p, value, member->min, member->max, ret);
         case MEMBER_PATH:
-                return take_path(p, value, ret);
+                return value_take_path(p, value, ret);
         }
         return 0;
 }
 
 /* ---- Arrays ---- */
 
-/* Room for an array's elements, each of `size` bytes and all zero, and one more. */
-static int take_array(struct parse *p, json_t *value, size_t max, const char *of, size_t size, void *ret) {
-        if (!json_is_array(value) || json_array_size(value) > max)
-                return complain(p, "\"%s\" must be an array of at most %zu %s", p->key, max, of);
-        void *array = calloc(json_array_size(value) + 1, size);
-        if (!array)
-                return out_of_memory(p);
-        *(void **)ret = array;
-        return 0;
+static int demand(struct parse *p, bool fulfilled, const char *otherwise) {
+        return fulfilled ? 0 : value_complain(p, "%s", otherwise);
 }
 
 static int take_network_member(struct parse *p, json_t *value, struct configuration_network *n) {
@@ -162,38 +53,37 @@ static int take_network_member(struct parse *p, json_t *value, struct configurat
         int r;
 
         if (text_equal(p->subkey, "network")) {
-                r = take_text(p, value, 1, 63, &n->network);
+                r = value_take_text(p, value, 1, 63, &n->network);
                 return r < 0 ? r : demand(p, text_is_name(n->network), "\"network\" is no name of a network");
         }
         if (text_equal(p->subkey, "id")) {
-                r = take_text(p, value, 1, 64, &n->id);
+                r = value_take_text(p, value, 1, 64, &n->id);
                 return r < 0 ? r : demand(p, text_is_uuid(n->id), "\"id\" must be a UUID in lower case");
         }
         if (text_equal(p->subkey, "mac")) {
-                r = take_text(p, value, 1, 64, &n->mac);
+                r = value_take_text(p, value, 1, 64, &n->mac);
                 return r < 0 ? r
                              : demand(p, mac_parse(n->mac, &mac) == 0 && mac_is_unicast(&mac),
                                       "\"mac\" must be a unicast MAC address such as \"52:54:00:12:34:56\"");
         }
         if (text_equal(p->subkey, "address")) {
-                r = take_text(p, value, 1, 64, &n->address);
+                r = value_take_text(p, value, 1, 64, &n->address);
                 return r < 0 ? r
                              : demand(p, ipv4_parse(n->address, &address) == 0,
                                       "\"address\" must be an IPv4 address");
         }
         if (text_equal(p->subkey, "queues"))
-                return take_number(p, value, 1, CONFIGURATION_QUEUES_MAX, &n->queues);
+                return value_take_number(p, value, 1, CONFIGURATION_QUEUES_MAX, &n->queues);
         if (text_equal(p->subkey, "isolated"))
-                return take_bool(p, value, &n->isolated);
-        return complain(p, "unknown key \"%.64s\" in a network", p->subkey);
+                return value_take_bool(p, value, &n->isolated);
+        return value_complain(p, "unknown key \"%.64s\" in a network", p->subkey);
 }
 
-static int take_networks(struct parse *p, json_t *value) {
-        struct configuration *c = p->configuration;
+static int take_networks(struct parse *p, json_t *value, struct configuration *c) {
         json_t *element, *member;
 
-        int r = take_array(p, value, CONFIGURATION_NETWORKS_MAX, "networks", sizeof(*c->networks),
-                           &c->networks);
+        int r = value_take_array(p, value, CONFIGURATION_NETWORKS_MAX, "networks", sizeof(*c->networks),
+                                 &c->networks);
         if (r < 0)
                 return r;
         json_array_foreach(value, p->index, element) {
@@ -201,27 +91,28 @@ static int take_networks(struct parse *p, json_t *value) {
 
                 n->queues = 1;
                 if (!json_is_object(element))
-                        return complain(p, "a network must be an object such as {\"network\": \"shared\"}");
+                        return value_complain(p, "a network must be an object such as "
+                                                 "{\"network\": \"shared\"}");
                 json_object_foreach(element, p->subkey, member) {
                         r = take_network_member(p, member, n);
                         if (r < 0)
                                 return r;
                 }
                 if (!n->network)
-                        return complain(p, "a network needs \"network\", its name");
+                        return value_complain(p, "a network needs \"network\", its name");
                 /* The VM has one name, and a network has it once. */
                 for (size_t i = 0; i + 1 < c->n_networks; i++)
                         if (text_equal(c->networks[i].network, n->network))
-                                return complain(p, "the network \"%s\" is there twice", n->network);
+                                return value_complain(p, "the network \"%s\" is there twice", n->network);
         }
         return 0;
 }
 
-static int take_forwards(struct parse *p, json_t *value) {
-        struct configuration *c = p->configuration;
+static int take_forwards(struct parse *p, json_t *value, struct configuration *c) {
         json_t *element;
 
-        int r = take_array(p, value, CONFIGURATION_FORWARDS_MAX, "texts", sizeof(*c->forwards), &c->forwards);
+        int r = value_take_array(p, value, CONFIGURATION_FORWARDS_MAX, "texts", sizeof(*c->forwards),
+                                 &c->forwards);
         if (r < 0)
                 return r;
         json_array_foreach(value, p->index, element) {
@@ -229,13 +120,13 @@ static int take_forwards(struct parse *p, json_t *value) {
                 const char *text = json_string_value(element);
 
                 if (!text || forward_parse(text, f) < 0)
-                        return complain(p,
-                                        "a forward must be a text [tcp:|udp:][ADDRESS:]HOST_PORT:GUEST_PORT, "
-                                        "such as \"127.0.0.1:8080:80\"");
+                        return value_complain(p, "a forward must be a text "
+                                                 "[tcp:|udp:][ADDRESS:]HOST_PORT:GUEST_PORT, such as "
+                                                 "\"127.0.0.1:8080:80\"");
                 for (size_t i = 0; i + 1 < c->n_forwards; i++)
                         if (forward_collides(&c->forwards[i], f))
-                                return complain(p, "\"%s\": this port of the host is forwarded already",
-                                                text);
+                                return value_complain(p, "\"%s\": this port of the host is forwarded already",
+                                                      text);
         }
         return 0;
 }
@@ -253,11 +144,11 @@ static int take_strings(struct parse *p, json_t *value, size_t max, size_t lengt
                         size_t *ret_n) {
         json_t *element;
 
-        int r = take_array(p, value, max, "texts", sizeof(**ret), ret);
+        int r = value_take_array(p, value, max, "texts", sizeof(**ret), ret);
         if (r < 0)
                 return r;
         json_array_foreach(value, p->index, element) {
-                r = take_text(p, element, 0, length_max, &(*ret)[*ret_n]);
+                r = value_take_text(p, element, 0, length_max, &(*ret)[*ret_n]);
                 if (r < 0)
                         return r;
                 (*ret_n)++;
@@ -265,88 +156,84 @@ static int take_strings(struct parse *p, json_t *value, size_t max, size_t lengt
         return 0;
 }
 
-static int take_ssh_keys(struct parse *p, json_t *value) {
-        struct configuration *c = p->configuration;
-
+static int take_ssh_keys(struct parse *p, json_t *value, struct configuration *c) {
         int r = take_strings(p, value, CONFIGURATION_KEYS_MAX, 16384, &c->ssh_keys, &c->n_ssh_keys);
         for (p->index = 0; r == 0 && p->index < c->n_ssh_keys; p->index++)
                 if (!is_ssh_key(c->ssh_keys[p->index]))
-                        return complain(p, "an ssh key must be the text of a public key, such as "
-                                           "\"ssh-ed25519 AAAA... name\"");
+                        return value_complain(p, "an ssh key must be the text of a public key, such as "
+                                                 "\"ssh-ed25519 AAAA... name\"");
         return r;
 }
 
-static int take_extra_arguments(struct parse *p, json_t *value) {
-        struct configuration *c = p->configuration;
-
+static int take_extra_arguments(struct parse *p, json_t *value, struct configuration *c) {
         return take_strings(p, value, CONFIGURATION_EXTRA_MAX, 16384, &c->extra_arguments,
                             &c->n_extra_arguments);
 }
 
 /* What cloud-init takes begins with '#' or, as MIME, has several lines; a path has neither. */
-static int take_user_data(struct parse *p, json_t *value) {
+static int take_user_data(struct parse *p, json_t *value, struct configuration *c) {
         const char *text = json_string_value(value);
 
         if (text && *text != '#' && !strchr(text, '\n'))
-                return take_path(p, value, &p->configuration->user_data_file);
-        return take_text(p, value, 1, CONFIGURATION_FILE_MAX, &p->configuration->user_data);
+                return value_take_path(p, value, &c->user_data_file);
+        return value_take_text(p, value, 1, CONFIGURATION_FILE_MAX, &c->user_data);
 }
 
 static int take_share_member(struct parse *p, json_t *value, struct configuration_share *s) {
         if (text_equal(p->subkey, "path"))
-                return take_path(p, value, &s->path);
+                return value_take_path(p, value, &s->path);
         if (text_equal(p->subkey, "tag"))
-                return take_text(p, value, 1, 31, &s->tag); /* 9p's limit; virtiofs takes 36 */
+                return value_take_text(p, value, 1, 31, &s->tag); /* 9p's limit; virtiofs takes 36 */
         if (text_equal(p->subkey, "read_only"))
-                return take_bool(p, value, &s->read_only);
+                return value_take_bool(p, value, &s->read_only);
         if (text_equal(p->subkey, "type"))
-                return take_choice(p, value, configuration_share_types, (unsigned *)&s->type);
-        return complain(p, "unknown key \"%.64s\" in a share", p->subkey);
+                return value_take_choice(p, value, configuration_share_types, (unsigned *)&s->type);
+        return value_complain(p, "unknown key \"%.64s\" in a share", p->subkey);
 }
 
-static int take_shares(struct parse *p, json_t *value) {
-        struct configuration *c = p->configuration;
+static int take_shares(struct parse *p, json_t *value, struct configuration *c) {
         json_t *element, *member;
 
-        int r = take_array(p, value, CONFIGURATION_SHARES_MAX, "shares", sizeof(*c->shares), &c->shares);
+        int r = value_take_array(p, value, CONFIGURATION_SHARES_MAX, "shares", sizeof(*c->shares),
+                                 &c->shares);
         if (r < 0)
                 return r;
         json_array_foreach(value, p->index, element) {
                 struct configuration_share *s = &c->shares[c->n_shares++];
 
                 if (!json_is_object(element))
-                        return complain(p, "a share must be an object such as {\"path\": \"/srv\", \"tag\": "
-                                           "\"srv\"}");
+                        return value_complain(p, "a share must be an object such as "
+                                                 "{\"path\": \"/srv\", \"tag\": \"srv\"}");
                 json_object_foreach(element, p->subkey, member) {
                         r = take_share_member(p, member, s);
                         if (r < 0)
                                 return r;
                 }
                 if (!s->path)
-                        return complain(p, "a share needs \"path\"");
+                        return value_complain(p, "a share needs \"path\"");
                 if (s->read_only && s->type == SHARE_VIRTIOFS)
-                        return complain(p,
-                                        "a share of type \"virtiofs\" cannot be \"read_only\"; \"9p\" can");
+                        return value_complain(p, "a share of type \"virtiofs\" cannot be "
+                                                 "\"read_only\"; \"9p\" can");
                 if (!s->tag && !(s->tag = strdup(strrchr(s->path, '/') + 1)))
-                        return out_of_memory(p);
+                        return value_out_of_memory(p);
                 if (!text_is_name(s->tag) || strlen(s->tag) > 31)
-                        return complain(p,
-                                        "the share %s needs a \"tag\" of at most 31 letters, digits, '-', "
-                                        "'_' and '.'",
-                                        s->path);
+                        return value_complain(p,
+                                              "the share %s needs a \"tag\" of at most 31 letters, "
+                                              "digits, '-', '_' and '.'",
+                                              s->path);
                 for (size_t i = 0; i + 1 < c->n_shares; i++)
                         if (text_equal(c->shares[i].tag, s->tag))
-                                return complain(p, "the tag \"%s\" is there twice", s->tag);
+                                return value_complain(p, "the tag \"%s\" is there twice", s->tag);
         }
         return 0;
 }
 
 /* ---- All of it ---- */
 
-static int take(struct parse *p, json_t *value) {
+static int take(struct parse *p, json_t *value, struct configuration *c) {
         static const struct {
                 const char *key;
-                int (*take)(struct parse *p, json_t *value);
+                int (*take)(struct parse *p, json_t *value, struct configuration *c);
         } others[] = {
                 { "networks", take_networks }, { "forwards", take_forwards },
                 { "ssh_keys", take_ssh_keys }, { "user_data", take_user_data },
@@ -357,11 +244,11 @@ static int take(struct parse *p, json_t *value) {
                 return 0;
         for (const struct member *member = configuration_members; member->key; member++)
                 if (text_equal(p->key, member->key))
-                        return take_member(p, member, value);
+                        return take_member(p, member, value, c);
         for (size_t i = 0; i < ARRAY_SIZE(others); i++)
                 if (text_equal(p->key, others[i].key))
-                        return others[i].take(p, value);
-        return complain(p, "unknown key \"%.64s\"", p->key);
+                        return others[i].take(p, value, c);
+        return value_complain(p, "unknown key \"%.64s\"", p->key);
 }
 
 /* A user's name as useradd(8) takes it by default. */
@@ -372,9 +259,9 @@ static bool is_user(const char *text) {
 
 static int complain_at(struct parse *p, const char *key, const char *reason) {
         p->key = key;
-        p->index = NO_INDEX;
+        p->index = VALUE_NO_INDEX;
         p->subkey = NULL;
-        return complain(p, "%s", reason);
+        return value_complain(p, "%s", reason);
 }
 
 /* The port for ssh is one more forward. */
@@ -389,9 +276,7 @@ static bool is_ssh_forwarded(const struct configuration *c) {
 }
 
 /* What members must agree on. */
-static int check(struct parse *p, json_t *root) {
-        struct configuration *c = p->configuration;
-
+static int check(struct parse *p, json_t *root, const struct configuration *c) {
         if (!c->disk && !c->image && !c->kernel)
                 return complain_at(p, NULL, "a VM needs a \"disk\", an \"image\" or a \"kernel\"");
         if (c->machine == MACHINE_MICROVM && !c->kernel)
@@ -420,17 +305,15 @@ static int check(struct parse *p, json_t *root) {
 }
 
 /* What is not in the file and depends on what is. */
-static int complete(struct parse *p, const char *name) {
-        struct configuration *c = p->configuration;
-
+static int complete(struct parse *p, const char *name, struct configuration *c) {
         if (!c->hostname && text_is_label(name) && !(c->hostname = strdup(name)))
-                return out_of_memory(p);
+                return value_out_of_memory(p);
         if (c->kernel && !c->command_line && !(c->command_line = strdup("console=ttyS0")))
-                return out_of_memory(p);
+                return value_out_of_memory(p);
         if (c->disk || !c->image)
                 return 0;
         c->disk = text_format("%s/disk.qcow2", p->directory);
-        return c->disk ? 0 : out_of_memory(p);
+        return c->disk ? 0 : value_out_of_memory(p);
 }
 
 /* The absolute directory of a file: a new string, or NULL. */
@@ -467,23 +350,18 @@ int configuration_parse(struct configuration **ret, const char *path, const char
                                      .stop_timeout_seconds = 30,
                                      .confine = true,
                                      .console_log_mib = 8 };
-        struct parse p = { .configuration = c,
-                           .directory = directory,
-                           .path = path,
-                           .text = text,
-                           .size = size,
-                           .error = error };
+        struct parse p = { .directory = directory, .path = path, .text = text, .size = size, .error = error };
         json_object_foreach(root, key, value) {
                 p.key = key;
-                p.index = NO_INDEX;
+                p.index = VALUE_NO_INDEX;
                 p.subkey = NULL;
-                int r = take(&p, value);
+                int r = take(&p, value, c);
                 if (r < 0)
                         return r;
         }
-        int r = check(&p, root);
+        int r = check(&p, root, c);
         if (r == 0)
-                r = complete(&p, name);
+                r = complete(&p, name, c);
         if (r < 0)
                 return r;
         *ret = steal_ptr(c);
