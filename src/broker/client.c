@@ -15,6 +15,7 @@
 #include "broker/broker.h"
 #include "broker/lease.h"
 #include "broker/message.h"
+#include "broker/network-lease.h"
 #include "broker/network.h"
 #include "broker/request.h"
 #include "loop/loop.h"

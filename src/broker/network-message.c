@@ -12,6 +12,7 @@
 #include "broker/broker.h"
 #include "broker/code.h"
 #include "broker/configuration.h"
+#include "broker/network-lease.h"
 #include "broker/network.h"
 #include "broker/worker.h"
 #include "wire/fields.h"

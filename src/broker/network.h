@@ -100,13 +100,6 @@ struct network *network_free(struct network *network);
 bool network_can_lease(const struct network *network);
 void network_wait(struct network *network, struct network_waiter *waiter);
 
-/* A new lease without a handle; NULL when memory is short. */
-struct lease *network_new_lease(struct network *network, struct user *user, pid_t pid, const char *program);
-/* Makes a handle for the client: the fd to give away. 0, -EDQUOT or another -errno. */
-int network_add_handle(struct network *network, struct lease *lease, int *ret_fd, struct error *error);
-/* Ends a lease and frees it. */
-void network_end_lease(struct lease *lease);
-
 /* Ends a network without leases. */
 void network_retire(struct network *network);
 

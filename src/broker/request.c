@@ -11,6 +11,7 @@
 #include "broker/broker.h"
 #include "broker/definitions.h"
 #include "broker/listing.h"
+#include "broker/network-lease.h"
 #include "broker/network.h"
 #include "config.h"
 #include "wire/fields.h"
