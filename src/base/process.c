@@ -7,10 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -24,6 +26,22 @@ int process_open(pid_t pid) {
 
 int process_signal(int pidfd, int signal) {
         return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0 ? -errno : 0;
+}
+
+int process_take_socket(int pidfd, int fd) {
+        int domain = 0;
+        socklen_t size = sizeof(domain);
+
+        if (fd < 0)
+                return -ENOENT;
+        int taken = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+        if (taken < 0)
+                return -errno;
+        if (getsockopt(taken, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 || domain != AF_UNIX) {
+                fd_close(taken);
+                return -ENOTSOCK;
+        }
+        return taken;
 }
 
 int process_start_time(pid_t pid, uint64_t *ret) {

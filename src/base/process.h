@@ -10,6 +10,9 @@
 int process_open(pid_t pid);
 /* pidfd_send_signal(2): 0 or -errno. */
 int process_signal(int pidfd, int signal);
+/* A Unix socket of that process's (pidfd_getfd(2)), CLOEXEC: our own fd; -ENOENT where `fd` is negative, -ENOTSOCK where
+ * it is anything else, or another -errno. */
+int process_take_socket(int pidfd, int fd);
 
 /* Field 22 of /proc/PID/stat (ticks since boot): a pid and its start time name one process for the life of the
  * machine's boot. 0 or -errno. */
