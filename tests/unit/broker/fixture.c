@@ -128,6 +128,14 @@ void fixture_define(struct fixture *fixture, const char *name, const char *text)
         free(path);
 }
 
+bool fixture_has_file(struct fixture *fixture, const char *rest) {
+        char *path = text_format("%s/%s", fixture->directory, rest);
+        bool there = access(path, F_OK) == 0;
+
+        free(path);
+        return there;
+}
+
 struct wire *fixture_connect(struct fixture *fixture) {
         struct wire *wire;
 
@@ -223,6 +231,12 @@ json_t *fixture_network(struct fixture *fixture, const char *name) {
                 if (text_equal(json_string_value(json_object_get(network, "name")), name))
                         found = json_incref(network);
         return found;
+}
+
+pid_t fixture_network_pid(struct fixture *fixture, const char *name) {
+        json_auto_t *network = fixture_network(fixture, name);
+
+        return (pid_t)json_integer_value(json_object_get(network, "pid"));
 }
 
 void wait_for_leases(struct fixture *fixture, const char *name, int n) {

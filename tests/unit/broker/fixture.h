@@ -2,6 +2,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "wire/wire.h"
@@ -23,6 +24,9 @@ int fixture_stop(struct fixture *fixture, int signal);
 /* Writes networks.d/NAME.json. */
 void fixture_define(struct fixture *fixture, const char *name, const char *text);
 
+/* Whether there is something at this path below the directory. */
+bool fixture_has_file(struct fixture *fixture, const char *path);
+
 struct wire *fixture_connect(struct fixture *fixture);
 
 /* Waits for the next message. */
@@ -42,6 +46,8 @@ void expect_error(struct wire *wire, const char *command, const char *name, int 
 
 /* The one network of that name in `list`, to be released; NULL where there is none. */
 json_t *fixture_network(struct fixture *fixture, const char *name);
+/* Its process; 0 where there is none. */
+pid_t fixture_network_pid(struct fixture *fixture, const char *name);
 /* Asks again and again until the network has that many leases, or (-1) is gone; fails after some seconds. */
 void wait_for_leases(struct fixture *fixture, const char *name, int n);
 
@@ -49,3 +55,5 @@ void wait_for_leases(struct fixture *fixture, const char *name, int n);
 void wait_for_end(int fd);
 /* Whether the peer has it open. */
 int is_open(int fd);
+
+#define WITH_BROKER(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)

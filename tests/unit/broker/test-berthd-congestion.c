@@ -3,6 +3,9 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 
 #include "fixture.h"
 
@@ -72,5 +75,55 @@ static void test_flood_and_die(void **state) {
         wire_free(holder);
 }
 
-HARNESS_MAIN(cmocka_unit_test_setup_teardown(test_flood, fixture_setup, fixture_teardown),
-             cmocka_unit_test_setup_teardown(test_flood_and_die, fixture_setup, fixture_teardown))
+/* Far more handles than a socket's buffer holds messages: a network that is slow makes their takers wait, and
+ * one that takes over gets them all. */
+static void test_many_handles(void **state) {
+        static const char request[] = "{\"command\":\"acquire\",\"network_name\":\"shared\"}\n";
+        enum { CLIENTS = 3, EACH = 200 };
+        struct wire *clients[CLIENTS], *handles[CLIENTS * EACH];
+        char requests[EACH * (sizeof(request) - 1)];
+        struct rlimit limit;
+
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        limit.rlim_cur = limit.rlim_max;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+
+        struct wire *first = fixture_connect(*state), *kept = acquire(first, "shared", NULL);
+        pid_t pid = handle_server(kept, NULL);
+        assert_int_equal(kill(pid, SIGSTOP), 0);
+        for (size_t i = 0; i < EACH; i++)
+                memcpy(requests + i * strlen(request), request, strlen(request));
+        for (size_t c = 0; c < CLIENTS; c++) {
+                clients[c] = fixture_connect(*state);
+                assert_int_equal(send(wire_fd(clients[c]), requests, sizeof(requests), 0), sizeof(requests));
+        }
+        /* Others are served meanwhile; after so many turns of the broker it has taken all that it will. */
+        for (int i = 0; i < 40; i++) {
+                json_auto_t *body = ask_once(*state, "list", "host");
+                assert_int_equal(error_of(body), 0);
+        }
+        assert_int_equal(kill(pid, SIGCONT), 0);
+        for (size_t i = 0; i < CLIENTS * EACH; i++) {
+                struct wire_message reply;
+
+                receive_reply(clients[i / EACH], &reply);
+                assert_int_equal(reply.n_fds, 1);
+                assert_int_equal(wire_new(&handles[i], wire_message_take_fd(&reply, 0)), 0);
+                wire_message_deinit(&reply);
+                assert_int_equal(handle_server(handles[i], NULL), pid);
+        }
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        pid_t next = handle_server(kept, NULL);
+        assert_int_not_equal(next, pid);
+        for (size_t i = 0; i < CLIENTS * EACH; i++) {
+                assert_int_equal(handle_server(handles[i], NULL), next);
+                wire_free(handles[i]);
+        }
+        for (size_t c = 0; c < CLIENTS; c++)
+                wire_free(clients[c]);
+        wire_free(kept);
+        wait_for_leases(*state, "shared", 0);
+        wire_free(first);
+}
+
+HARNESS_MAIN(WITH_BROKER(test_flood), WITH_BROKER(test_flood_and_die), WITH_BROKER(test_many_handles))

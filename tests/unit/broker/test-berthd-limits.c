@@ -254,8 +254,6 @@ static void test_random_deaths(void **state) {
         wait_for_broker_fds(fixture, before);
 }
 
-#define WITH_BROKER(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
-
 HARNESS_MAIN(WITH_BROKER(test_connections), WITH_BROKER(test_networks), WITH_BROKER(test_half_a_line),
              WITH_BROKER(test_no_newline), WITH_BROKER(test_many_fds), WITH_BROKER(test_stubborn_fds), WITH_BROKER(test_never_reads),
              WITH_BROKER(test_random_deaths))
