@@ -18,6 +18,7 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/process.h"
 #include "base/text.h"
 
 #define DEADLINE_MS 20000
@@ -43,6 +44,16 @@ struct fixture *fixture_free(struct fixture *fixture) {
         harness_remove_directory(fixture->config);
         free(fixture);
         return NULL;
+}
+
+int fixture_setup(void **state) {
+        *state = fixture_new();
+        return 0;
+}
+
+int fixture_teardown(void **state) {
+        fixture_free(*state);
+        return 0;
 }
 
 void fixture_start(struct fixture *fixture, const char *const *arguments) {
@@ -120,6 +131,27 @@ void fixture_make_vm(const struct fixture *fixture, const char *vm) {
         fixture_write(fixture, vm, "config.json", "{ \"kernel\": \"/boot/vmlinuz\" }\n");
 }
 
+void fixture_write_run(const struct fixture *fixture, const char *vm, pid_t pid) {
+        _cleanup_free_ char *text = NULL;
+        uint64_t start_time;
+        char boot_id[37];
+
+        assert_int_equal(process_boot_id(boot_id), 0);
+        assert_int_equal(process_start_time(pid, &start_time), 0);
+        text = text_format(
+                "{\"phase\":\"running\",\"run\":{\"pid\":%d,\"start_time\":%llu,\"boot_id\":\"%s\"}}",
+                (int)pid, (unsigned long long)start_time, boot_id);
+        fixture_write(fixture, vm, "state.json", text);
+}
+
+void fixture_write_vmhost(const struct fixture *fixture, const char *script) {
+        _cleanup_free_ char *path = text_format("%s/vmhost", fixture->config);
+        _cleanup_free_ char *text = text_format("#!/bin/sh\n%s\n", script);
+
+        assert_int_equal(file_write(path, text, strlen(text), 0755, false, NULL), 0);
+        setenv("BERTH_VMHOST", path, 1);
+}
+
 size_t fixture_count_vms(const struct fixture *fixture) {
         _cleanup_free_ char *path = text_format("%s/vms", fixture->config);
         DIR *directory = opendir(path);
@@ -186,4 +218,13 @@ void fixture_reply(int connection, const char *line) {
 void fixture_reply_last(int consume_connection, const char *line) {
         fixture_reply(consume_connection, line);
         fd_close(consume_connection);
+}
+
+void fixture_expect_silence(const char *output) {
+        if (!strstr(output, "berth: the vmhost of web does not answer\nberth: /"))
+                print_error("no silence in: %s", output);
+        assert_non_null(strstr(output, "berth: the vmhost of web does not answer\nberth: /"));
+        assert_non_null(strstr(output,
+                               "/vms/web/vmhost.log may say why; killed, it leaves the VM running, and "
+                               "`berth vm start web` starts another\n"));
 }

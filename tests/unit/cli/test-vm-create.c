@@ -21,16 +21,6 @@
 #include "cli/program.h"
 #include "fixture.h"
 
-static int setup(void **state) {
-        *state = fixture_new();
-        return 0;
-}
-
-static int teardown(void **state) {
-        fixture_free(*state);
-        return 0;
-}
-
 static json_t *load(const struct fixture *fixture, const char *vm) {
         _cleanup_free_ char *path = fixture_path(fixture, vm, "config.json");
         json_t *file = json_load_file(path, 0, NULL);
@@ -661,10 +651,9 @@ static void test_bad_images(void **state) {
         }
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
-HARNESS_MAIN(TEST(test_options), TEST(test_refused), TEST(test_checked), TEST(test_exists), TEST(test_race),
-             TEST(test_leftovers), TEST(test_leftovers_mounted), TEST(test_rm_running), TEST(test_rm_mounted),
-             TEST(test_rm_link), TEST(test_no_directory), TEST(test_overlay), TEST(test_closed_streams),
-             TEST(test_not_utf8),
-             TEST(test_bad_images))
+HARNESS_MAIN(WITH_FIXTURE(test_options), WITH_FIXTURE(test_refused), WITH_FIXTURE(test_checked),
+             WITH_FIXTURE(test_exists), WITH_FIXTURE(test_race), WITH_FIXTURE(test_leftovers),
+             WITH_FIXTURE(test_leftovers_mounted), WITH_FIXTURE(test_rm_running),
+             WITH_FIXTURE(test_rm_mounted), WITH_FIXTURE(test_rm_link), WITH_FIXTURE(test_no_directory),
+             WITH_FIXTURE(test_overlay), WITH_FIXTURE(test_closed_streams), WITH_FIXTURE(test_not_utf8),
+             WITH_FIXTURE(test_bad_images))

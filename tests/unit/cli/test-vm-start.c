@@ -1,0 +1,327 @@
+/* berth vm start: its vmhost is a script, or is played by hand. */
+#include "harness.h"
+
+#include <poll.h>
+#include <pty.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "fixture.h"
+#include "ssh-server.h"
+
+static void test_start_fails(void **state) {
+        static const struct {
+                const char *script, *expected;
+        } cases[] = {
+                { "echo 'vmhost: config.json:3: what?' >&2; exit 1",
+                  "VM web did not start: config.json:3: what?\n" },
+                { "echo 'vmhost: a'; echo 'vmhost: there is no room' >&2; echo 'make some' >&2; exit 1",
+                  "VM web did not start: there is no room\nberth: make some\n" },
+                { "echo first >&2; echo last >&2; exit 5", "VM web did not start: last\n" },
+                { "exit 1", "its vmhost ended without a word\n" },
+                { "kill -9 $$", "its vmhost ended without a word\n" },
+        };
+        struct fixture *fixture = *state;
+
+        fixture_make_vm(fixture, "web");
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_free_ char *output = NULL;
+                int status;
+
+                fixture_write_vmhost(fixture, cases[i].script);
+                output = fixture_run(fixture, &status, ARGUMENTS("vm", "start", "web"));
+                assert_int_equal(status, 1);
+                assert_non_null(strstr(output, cases[i].expected));
+        }
+        setenv("BERTH_VMHOST", "/nowhere/vmhost", 1);
+        {
+                int status;
+                _cleanup_free_ char *output = fixture_run(fixture, &status, ARGUMENTS("vm", "start", "web"));
+
+                assert_int_equal(status, 1);
+                assert_non_null(strstr(output, "BERTH_VMHOST=/nowhere/vmhost: there is no such program\n"));
+        }
+        {
+                _cleanup_free_ char *path = text_format("%s/vmhost", fixture->config), *output = NULL;
+                _cleanup_free_ char *expected = text_format(
+                        "VM web did not start: cannot run %s: No such file or directory\n", path);
+                int status;
+
+                /* It is there, and what would run it is not. */
+                assert_int_equal(file_write(path, "#!/nowhere\n", 11, 0755, false, NULL), 0);
+                setenv("BERTH_VMHOST", path, 1);
+                output = fixture_run(fixture, &status, ARGUMENTS("vm", "start", "web"));
+                assert_int_equal(status, 1);
+                assert_non_null(strstr(output, expected));
+        }
+}
+
+/* What the caller of berth holds, a lock perhaps, does not become vmhost's. */
+static void test_start_inherits_nothing(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *output = NULL;
+        int status;
+
+        fixture_make_vm(fixture, "web");
+        fixture_write_vmhost(fixture, "[ -e /proc/$$/fd/77 ] && echo 'vmhost: inherited' >&2; exit 1");
+        assert_int_equal(dup2(STDERR_FILENO, 77), 77);
+        output = fixture_run(fixture, &status, ARGUMENTS("vm", "start", "web"));
+        fd_close(77);
+        assert_non_null(strstr(output, "its vmhost ended without a word\n"));
+}
+
+/* From the launch to the ssh server's greeting; then the times are told in the order in which it happened. */
+static void test_start(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *output = NULL, *answer = NULL, *seen = NULL, *path = NULL, *go = NULL;
+        json_auto_t *result = NULL;
+        const json_t *steps;
+        int listener, server, events, info, status;
+        uint16_t port;
+        size_t size;
+
+        fixture_make_vm(fixture, "web");
+        server = ssh_server_listen(&port);
+        listener = fixture_listen(fixture, "web");
+        go = fixture_path(fixture, "web", "go");
+        path = text_format("%s/arguments", fixture->config);
+        /* It detaches itself when the file is there; the socket is there from the beginning, and dead till
+         * then. */
+        answer = text_format("echo \"$@\" >%s; while ! [ -e %s ]; do sleep 0.02; done", path, go);
+        fixture_write_vmhost(fixture, answer);
+        free(answer);
+        {
+                _cleanup_free_ char *socket = fixture_path(fixture, "web", "vmhost.sock");
+
+                fd_close(listener);
+                unlink(socket);
+                fixture_start(fixture, ARGUMENTS("vm", "start", "web", "--wait", "ssh", "--json"));
+                /* Its program runs: it writes its arguments. */
+                while (access(path, F_OK) < 0)
+                        poll(NULL, 0, 5);
+                listener = fixture_listen(fixture, "web");
+        }
+        events = fixture_accept(listener, "{\"method\":\"events\"}");
+        fixture_reply(events,
+                      "{\"event\":\"phase\",\"at\":1,\"phase\":\"preparing\",\"message\":\"networks\"}");
+        fixture_reply(events, "{\"event\":\"step\",\"step\":\"forwards\"}");
+        fixture_reply(events, "{\"event\":\"step\",\"step\":\"qemu\"}");
+        fixture_reply(events, "{\"event\":\"phase\",\"phase\":\"booting\"}");
+        fixture_write(fixture, "web", "go", "");
+        info = fixture_accept(listener, INFO);
+        answer = text_format("{\"ok\":true,\"state\":\"running\",\"ssh_port\":%u}", port);
+        fixture_reply_last(info, answer);
+        ssh_server_refuse(server);
+        ssh_server_refuse(server);
+        ssh_server_greet(server);
+        output = fixture_finish(fixture, &status);
+        assert_int_equal(status, 0);
+        result = json_loads(output, 0, NULL);
+        assert_true(json_is_false(json_object_get(result, "was_running")));
+        steps = json_object_get(result, "steps_ms");
+        assert_int_equal(json_object_size(steps), 5);
+        assert_true(json_integer_value(json_object_get(steps, "qemu")) <=
+                    json_integer_value(json_object_get(steps, "address")));
+        assert_true(json_integer_value(json_object_get(steps, "address")) <
+                    json_integer_value(json_object_get(steps, "ssh")));
+        assert_int_equal(file_read(path, 4096, &seen, &size, NULL), 0);
+        free(answer);
+        answer = text_format("--name web --backend qemu --config-dir %s\n", fixture->config);
+        assert_string_equal(seen, answer);
+        fd_close(events);
+        fd_close(listener);
+        fd_close(server);
+}
+
+/* A stop that is under way is for good, and the start comes after it. */
+static void test_start_stopping(void **state) {
+        static const char stopping[] = "{\"ok\":true,\"state\":\"running\",\"phase\":\"stopping\"}";
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *output = NULL, *socket = NULL, *seen = NULL;
+        int listener, wait, status;
+
+        fixture_make_vm(fixture, "web");
+        socket = fixture_path(fixture, "web", "vmhost.sock");
+        seen = fixture_path(fixture, "web", "seen");
+        listener = fixture_listen(fixture, "web");
+        fixture_write_vmhost(fixture, "echo >\"${0%/*}/vms/web/seen\"");
+        fixture_start(fixture, ARGUMENTS("vm", "start", "web", "--timeout", "1"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), stopping);
+        wait = fixture_accept(listener, "{\"method\":\"wait\"}");
+        output = fixture_finish(fixture, &status);
+        assert_int_equal(status, 1);
+        assert_non_null(strstr(output, "VM web is being stopped, and that is not over; it is not started\n"));
+        assert_int_equal(access(seen, F_OK), -1);
+        fd_close(wait);
+        free(output);
+
+        fixture_start(fixture, ARGUMENTS("vm", "start", "web"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), stopping);
+        wait = fixture_accept(listener, "{\"method\":\"wait\"}");
+        unlink(socket);
+        fd_close(listener);
+        fixture_reply_last(wait, "{\"ok\":true,\"state\":\"stopped\",\"end\":null}");
+        output = fixture_finish(fixture, &status);
+        assert_string_equal(output, "");
+        assert_int_equal(status, 0);
+        assert_int_equal(access(seen, F_OK), 0);
+}
+
+/* Of two starts at once one is first, and the other is content. */
+static void test_start_second(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *output = NULL, *go = NULL, *socket = NULL, *begun = NULL, *script = NULL;
+        int listener, events, status;
+
+        fixture_make_vm(fixture, "web");
+        go = fixture_path(fixture, "web", "go");
+        begun = fixture_path(fixture, "web", "begun");
+        socket = fixture_path(fixture, "web", "vmhost.sock");
+        /* The other one gets its socket some time after its lock. */
+        script = text_format("echo >>%s; while ! [ -e %s ]; do sleep 0.02; done\n"
+                             "echo 'vmhost: VM \"web\" has a vmhost already, process 7' >&2; exit 3",
+                             begun, go);
+        fixture_write_vmhost(fixture, script);
+        fixture_start(fixture, ARGUMENTS("vm", "start", "web"));
+        while (access(begun, F_OK) < 0)
+                poll(NULL, 0, 5);
+        unlink(begun);
+        fixture_write(fixture, "web", "go", "");
+        /* It looks again. */
+        while (access(begun, F_OK) < 0)
+                poll(NULL, 0, 5);
+        listener = fixture_listen(fixture, "web");
+        events = -1;
+        for (int fd; events < 0;) {
+                char request[64] = "";
+
+                fixture_wait_readable(listener);
+                fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+                if (read(fd, request, sizeof(request) - 1) > 0 && strstr(request, "events"))
+                        events = fd;
+                else if (strstr(request, "status"))
+                        fixture_reply_last(fd, RUNNING);
+                else
+                        fd_close(fd);
+        }
+        fixture_reply(events, "{\"event\":\"phase\",\"phase\":\"running\"}");
+        output = fixture_finish(fixture, &status);
+        assert_string_equal(output, "berth: web is running already\n");
+        assert_int_equal(status, 0);
+        fd_close(events);
+        fd_close(listener);
+}
+
+/* One that is up is not started, only waited for; one that ends meanwhile is not waited for. */
+static void test_start_running(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *output = NULL;
+        int listener, events, status;
+
+        fixture_make_vm(fixture, "web");
+        setenv("BERTH_VMHOST", "/nowhere", 1);
+        listener = fixture_listen(fixture, "web");
+        fixture_start(fixture, ARGUMENTS("vm", "start", "web", "--wait", "running"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), RUNNING);
+        events = fixture_accept(listener, "{\"method\":\"events\"}");
+        fixture_reply(events, "{\"event\":\"phase\",\"phase\":\"booting\"}");
+        fixture_reply(events, "{\"event\":\"phase\",\"phase\":\"running\"}");
+        output = fixture_finish(fixture, &status);
+        assert_int_equal(status, 0);
+        assert_string_equal(output, "berth: web is running already\n");
+        fd_close(events);
+        free(output);
+
+        fixture_start(fixture, ARGUMENTS("vm", "start", "web", "--wait", "running"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), RUNNING);
+        events = fixture_accept(listener, "{\"method\":\"events\"}");
+        fixture_write(fixture, "web", "state.json", "{\"phase\":\"failed\",\"last_end\":" LAST_END "}");
+        fixture_reply(events, "{\"event\":\"phase\",\"phase\":\"booting\"}");
+        fixture_reply(events, "{\"event\":\"end\",\"end\":null}");
+        output = fixture_finish(fixture, &status);
+        assert_int_equal(status, 1);
+        assert_non_null(strstr(output, "VM web ended: QEMU was ended by signal 11 (after 5 s)\n"));
+        fd_close(events);
+        free(output);
+
+        /* Its vmhost is killed, and the VM runs on: that is no end. */
+        fixture_start(fixture, ARGUMENTS("vm", "start", "web", "--wait", "running"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), RUNNING);
+        events = fixture_accept(listener, "{\"method\":\"events\"}");
+        fixture_write_run(fixture, "web", getpid());
+        fd_close(listener);
+        fd_close(events);
+        output = fixture_finish(fixture, &status);
+        assert_int_equal(status, 1);
+        assert_string_equal(output,
+                            "berth: VM web runs, but its vmhost was killed\n"
+                            "berth: `berth vm start web` gives it a new one, and does not disturb it\n");
+}
+
+/* One reset alone may be the end of the kernel's patience with a guest that is not there; a second one that
+ * comes at once is the guest's. */
+static void test_start_address(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *output = NULL, *answer = NULL;
+        int listener, server, events, status;
+        uint16_t port;
+
+        fixture_make_vm(fixture, "web");
+        server = ssh_server_listen(&port);
+        answer = text_format("{\"ok\":true,\"state\":\"running\",\"ssh_port\":%u}", port);
+        listener = fixture_listen(fixture, "web");
+        fixture_start(fixture, ARGUMENTS("vm", "start", "web", "--wait", "address"));
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), RUNNING);
+        events = fixture_accept(listener, "{\"method\":\"events\"}");
+        fixture_reply(events, "{\"event\":\"phase\",\"phase\":\"booting\"}");
+        fixture_reply_last(fixture_accept(listener, INFO), answer);
+        ssh_server_refuse(server);
+        ssh_server_refuse(server);
+        output = fixture_finish(fixture, &status);
+        assert_int_equal(status, 0);
+        fd_close(events);
+        fd_close(listener);
+        fd_close(server);
+}
+
+/* On a terminal, with a key, ssh is waited for; a VM that has no port for it is up when QEMU runs. */
+static void test_start_without_port(void **state) {
+        struct fixture *fixture = *state;
+        int listener, events, master, slave, status;
+        pid_t pid;
+
+        fixture_make_vm(fixture, "web");
+        fixture_write(fixture, "web", "identities", "/nowhere/key\n");
+        listener = fixture_listen(fixture, "web");
+        assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+                dup2(slave, STDOUT_FILENO);
+                dup2(slave, STDERR_FILENO);
+                execl(BERTH, BERTH, "vm", "start", "web", (char *)NULL);
+                _exit(99);
+        }
+        fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), RUNNING);
+        events = fixture_accept(listener, "{\"method\":\"events\"}");
+        fixture_reply(events, "{\"event\":\"phase\",\"phase\":\"booting\"}");
+        fixture_reply_last(fixture_accept(listener, INFO), "{\"ok\":true,\"state\":\"running\"}");
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(WEXITSTATUS(status), 0);
+        fd_close(events);
+        fd_close(listener);
+        fd_close(master);
+        fd_close(slave);
+}
+
+HARNESS_MAIN(WITH_FIXTURE(test_start_fails), WITH_FIXTURE(test_start_inherits_nothing),
+             WITH_FIXTURE(test_start), WITH_FIXTURE(test_start_stopping), WITH_FIXTURE(test_start_second),
+             WITH_FIXTURE(test_start_running), WITH_FIXTURE(test_start_address),
+             WITH_FIXTURE(test_start_without_port))
