@@ -86,13 +86,25 @@ static void test_all_members(void **state) {
         definition_free(d);
 }
 
-#define SUBNET "{\"subnet\": \"10.9.0.1\",\n\"mask\": \"255.255.255.0\",\n"
+/* A text that is refused, and the beginning of the complaint. */
+struct mistake {
+        const char *text, *expected;
+};
+
+static void expect_errors(const struct mistake *cases, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                struct definition *definition = NULL;
+                struct error error = ERROR_INIT;
+
+                int r = definition_parse("x", "file", cases[i].text, strlen(cases[i].text), &definition,
+                                         &error);
+                if (r != -EINVAL || definition || !text_starts_with(error.text, cases[i].expected))
+                        fail_msg("case %zu: %d \"%s\", not \"%s\"", i, r, error.text, cases[i].expected);
+        }
+}
 
 static void test_errors(void **state) {
-        static const struct {
-                const char *text;
-                const char *expected; /* the beginning of the complaint */
-        } cases[] = {
+        static const struct mistake cases[] = {
                 { "", "file:1: " },
                 { "[]", "file:1: the file must hold one JSON object" },
                 { "{\n\"mtu\": 1500,\n\"mtu\": 1400}", "file:3: duplicate object key" },
@@ -108,7 +120,13 @@ static void test_errors(void **state) {
                 { "{\n\"idle_timeout_sec\": -1}", "file:2: \"idle_timeout_sec\"" },
                 { "{\n\"mode\": \"host\",\n\"nat44\": true}", "file:3: a network of mode \"host\"" },
                 { "{\n\"nat66\": true,\n\"mode\": \"host\"}", "file:2: a network of mode \"host\"" },
-                /* The subnet. */
+        };
+
+        expect_errors(cases, ARRAY_SIZE(cases));
+}
+
+static void test_errors_of_subnet(void **state) {
+        static const struct mistake cases[] = {
                 { "{\n\"subnet\": \"10.9.0.1\"}", "file:2: \"subnet\" needs \"mask\"" },
                 { "{\n\"mask\": \"255.255.255.0\"}", "file:2: \"mask\" needs \"subnet\"" },
                 { "{\"mask\": \"255.255.255.0\",\n\"subnet\": \"10.9.0\"}", "file:2: \"subnet\" must be" },
@@ -128,14 +146,28 @@ static void test_errors(void **state) {
                   "file:2: \"mask\": 255.0.255.0 is no" },
                 { "{\"subnet\": \"10.9.0.1\",\n\"mask\": \"255.255.255.254\"}", "file:2: \"mask\": " },
                 { "{\"subnet\": \"10.9.0.1\",\n\"mask\": \"254.0.0.0\"}", "file:2: \"mask\": " },
-                /* IPv6. */
+        };
+
+        expect_errors(cases, ARRAY_SIZE(cases));
+}
+
+static void test_errors_of_ipv6_prefix(void **state) {
+        static const struct mistake cases[] = {
                 { "{\n\"ipv6_prefix\": \"fd12::1\"}", "file:2: \"ipv6_prefix\": fd12::1 is no /64" },
                 { "{\n\"ipv6_prefix\": \"fd12::/48\"}", "file:2: \"ipv6_prefix\": fd12::/48 is no /64" },
                 { "{\n\"ipv6_prefix\": \"fe80::\"}", "file:2: \"ipv6_prefix\": fe80:: is loopback" },
                 { "{\n\"ipv6_prefix\": \"ff02::\"}", "file:2: \"ipv6_prefix\": ff02:: is" },
                 { "{\n\"ipv6_prefix\": \"::\"}", "file:2: \"ipv6_prefix\": :: is" },
                 { "{\n\"ipv6_prefix\": 6}", "file:2: \"ipv6_prefix\" must be" },
-                /* Reservations. */
+        };
+
+        expect_errors(cases, ARRAY_SIZE(cases));
+}
+
+#define SUBNET "{\"subnet\": \"10.9.0.1\",\n\"mask\": \"255.255.255.0\",\n"
+
+static void test_errors_of_reservations(void **state) {
+        static const struct mistake cases[] = {
                 { "{\n\"dhcp_reservations\": {}}", "file:2: \"dhcp_reservations\" must be an array" },
                 { "{\"dhcp_reservations\": [\n{\"mac\": \"52:54:00:12:34:56\",\n\"address\": \"10.9.0.2\"}]}",
                   "file:3: a reservation needs \"subnet\"" },
@@ -171,7 +203,13 @@ static void test_errors(void **state) {
                          "\"name\": \"web\"},\n{\"address\": \"10.9.0.3\", \"mac\": \"52:54:00:12:34:57\",\n"
                          "\"name\": \"WEB\"}]}",
                   "file:5: \"name\" is taken" },
-                /* Who may. */
+        };
+
+        expect_errors(cases, ARRAY_SIZE(cases));
+}
+
+static void test_errors_of_permission(void **state) {
+        static const struct mistake cases[] = {
                 { "{\n\"allow\": [\"root\"]}", "file:2: \"allow\" must be an object" },
                 { "{\n\"allow\": {\n\"user\": []}}", "file:3: unknown key \"user\" in \"allow\"" },
                 { "{\"allow\": {\n\"users\": [\"no-such-user\"]}}", "file:2: \"users\": there is no user" },
@@ -182,15 +220,7 @@ static void test_errors(void **state) {
                   "file:2: \"groups\" must be an array" },
         };
 
-        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-                struct definition *definition = NULL;
-                struct error error = ERROR_INIT;
-
-                int r = definition_parse("x", "file", cases[i].text, strlen(cases[i].text), &definition,
-                                         &error);
-                if (r != -EINVAL || definition || !text_starts_with(error.text, cases[i].expected))
-                        fail_msg("case %zu: %d \"%s\", not \"%s\"", i, r, error.text, cases[i].expected);
-        }
+        expect_errors(cases, ARRAY_SIZE(cases));
 }
 
 static void test_json_line(void **state) {
@@ -256,5 +286,7 @@ static void test_directory(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_defaults), cmocka_unit_test(test_all_members),
-             cmocka_unit_test(test_errors), cmocka_unit_test(test_json_line),
+             cmocka_unit_test(test_errors), cmocka_unit_test(test_errors_of_subnet),
+             cmocka_unit_test(test_errors_of_ipv6_prefix), cmocka_unit_test(test_errors_of_reservations),
+             cmocka_unit_test(test_errors_of_permission), cmocka_unit_test(test_json_line),
              cmocka_unit_test(test_directory))

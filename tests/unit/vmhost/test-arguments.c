@@ -58,30 +58,32 @@ static void test_kernel(void **state) {
                 "-device virtserialport,id=agent,chardev=agent,name=org.qemu.guest_agent.0");
 }
 
-static struct session_interface interfaces[] = {
-        { .network = "shared", .mac = "52:54:00:00:00:01", .mtu = 1500, .queues = 1, .taps = { 20 } },
-        { .network = "host", .mac = "52:54:00:00:00:02", .mtu = 9000, .queues = 3, .taps = { 21, 22, 23 } },
-        { .network = "more", .mac = "52:54:00:00:00:03", .mtu = 1500, .queues = 1, .taps = { 24 } },
-};
-static const struct session_interface *const all[] = { &interfaces[0], &interfaces[1], &interfaces[2] };
-static const int vhosts[] = { 30, 31, 32, 33, 34 };
-
 /* Each case: what is there, what must be on the line, and what must not. */
-static void test_parts(void **state) {
-        struct configuration_share shares[] = {
-                { .path = (char *)"/a,b", .tag = (char *)"ab", .read_only = true },
-                { .path = (char *)"/c", .tag = (char *)"c", .type = SHARE_VIRTIOFS },
-        };
-        static const int share_fds[] = { -1, 40 };
-        const struct host bare = { .qemu = (char *)"/bin/qemu" },
-                          uring = { .qemu = (char *)"/q", .io_uring = true };
-        char *extra[] = { (char *)"-S", (char *)"-d" }, *key[] = { (char *)"ssh-rsa A,B" };
-        const struct configuration kernel = { .kernel = (char *)"/k" }, disk = { .disk = (char *)"/d,1" };
-        const struct {
-                struct configuration c;
-                struct arguments_context context;
-                const char *with, *without;
-        } cases[] = {
+struct part {
+        struct configuration c;
+        struct arguments_context context;
+        const char *with, *without;
+};
+
+static void expect_parts(const struct part *cases, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                struct arguments_context context = cases[i].context;
+
+                context.name = "web";
+                context.directory = "/vms/a,b";
+                _cleanup_free_ char *line = compose(&cases[i].c, &context);
+                if (!strstr(line, cases[i].with) || strstr(line, cases[i].without))
+                        fail_msg("case %zu: %s", i, line);
+        }
+}
+
+static const struct host bare = { .qemu = (char *)"/bin/qemu" },
+                         uring = { .qemu = (char *)"/q", .io_uring = true };
+
+static const struct configuration kernel = { .kernel = (char *)"/k" }, disk = { .disk = (char *)"/d,1" };
+
+static void test_boot(void **state) {
+        const struct part cases[] = {
                 { kernel, { .host = &bare }, "-kernel /k", "-bios" },
                 { kernel, { .host = &host }, "-bios qboot.rom", "-sandbox" },
                 { disk, { .host = &host }, "bootindex=1,werror=stop,rerror=stop", "-bios" },
@@ -93,7 +95,13 @@ static void test_parts(void **state) {
                   { .host = &host },
                   "-initrd /i -append a b",
                   "console=ttyS0" },
-                { kernel, { .host = &host, .kvm = true }, "-accel kvm -cpu host", "tcg" },
+        };
+
+        expect_parts(cases, ARRAY_SIZE(cases));
+}
+
+static void test_disks(void **state) {
+        const struct part cases[] = {
                 { disk, { .host = &host }, "\"aio\":\"threads\"", "io_uring" },
                 { disk, { .host = &uring }, "\"aio\":\"io_uring\"", "\"threads\"" },
                 { disk,
@@ -111,7 +119,21 @@ static void test_parts(void **state) {
                   "\"file\","
                   "\"filename\":\"/vms/a,b/seed.img\",\"read-only\":true}} -device virtio-blk-pci,drive=seed",
                   "fw_cfg" },
-                { kernel, { .host = &host }, "logfile=/vms/a,,b/console.log,logappend=on", "seed" },
+        };
+
+        expect_parts(cases, ARRAY_SIZE(cases));
+}
+
+static struct session_interface interfaces[] = {
+        { .network = "shared", .mac = "52:54:00:00:00:01", .mtu = 1500, .queues = 1, .taps = { 20 } },
+        { .network = "host", .mac = "52:54:00:00:00:02", .mtu = 9000, .queues = 3, .taps = { 21, 22, 23 } },
+        { .network = "more", .mac = "52:54:00:00:00:03", .mtu = 1500, .queues = 1, .taps = { 24 } },
+};
+static const struct session_interface *const all[] = { &interfaces[0], &interfaces[1], &interfaces[2] };
+static const int vhosts[] = { 30, 31, 32, 33, 34 };
+
+static void test_interfaces(void **state) {
+        const struct part cases[] = {
                 { kernel,
                   { .host = &host, .interfaces = all, .n_interfaces = 3 },
                   "-netdev tap,id=net0,fd=20 -device "
@@ -131,12 +153,36 @@ static void test_parts(void **state) {
                   { .host = &host, .interfaces = all, .n_interfaces = 3, .vhosts = vhosts },
                   "fd=24,vhost=on,vhostfd=34 ",
                   "vhostfd=32" },
+                { { .kernel = (char *)"/k", .machine = MACHINE_MICROVM },
+                  { .host = &host, .kvm = true, .interfaces = all, .n_interfaces = 3 },
+                  "virtio-net-device,netdev=net1,mac=52:54:00:00:00:02,host_mtu=9000,mq=on",
+                  "pci" },
+        };
+
+        expect_parts(cases, ARRAY_SIZE(cases));
+}
+
+static void test_shares(void **state) {
+        struct configuration_share shares[] = {
+                { .path = (char *)"/a,b", .tag = (char *)"ab", .read_only = true },
+                { .path = (char *)"/c", .tag = (char *)"c", .type = SHARE_VIRTIOFS },
+        };
+        static const int share_fds[] = { -1, 40 };
+        const struct part cases[] = {
                 { { .kernel = (char *)"/k", .shares = shares, .n_shares = 2 },
                   { .host = &host, .shares = share_fds },
                   "-fsdev local,id=share0,path=/a,,b,security_model=none,multidevs=remap,readonly=on "
                   "-device virtio-9p-pci,fsdev=share0,mount_tag=ab "
                   "-chardev socket,id=share-c,fd=40 -device vhost-user-fs-pci,chardev=share-c,tag=c",
                   "path=/c" },
+        };
+
+        expect_parts(cases, ARRAY_SIZE(cases));
+}
+
+static void test_credentials(void **state) {
+        char *key[] = { (char *)"ssh-rsa A,B" };
+        const struct part cases[] = {
                 { { .kernel = (char *)"/k", .hostname = (char *)"web", .ssh_keys = key, .n_ssh_keys = 1 },
                   { .host = &host },
                   "-smbios type=11,value=io.systemd.credential.binary:system.hostname=d2Vi "
@@ -155,10 +201,16 @@ static void test_parts(void **state) {
                   { .host = &host },
                   "-fw_cfg name=opt/io.systemd.credentials/ssh.authorized_keys.root,string=ssh-rsa A,,B\n",
                   "smbios" },
-                { { .kernel = (char *)"/k", .machine = MACHINE_MICROVM },
-                  { .host = &host, .kvm = true, .interfaces = all, .n_interfaces = 3 },
-                  "virtio-net-device,netdev=net1,mac=52:54:00:00:00:02,host_mtu=9000,mq=on",
-                  "pci" },
+        };
+
+        expect_parts(cases, ARRAY_SIZE(cases));
+}
+
+static void test_machine(void **state) {
+        char *extra[] = { (char *)"-S", (char *)"-d" };
+        const struct part cases[] = {
+                { kernel, { .host = &host, .kvm = true }, "-accel kvm -cpu host", "tcg" },
+                { kernel, { .host = &host }, "logfile=/vms/a,,b/console.log,logappend=on", "seed" },
                 { { .kernel = (char *)"/k", .machine = MACHINE_MICROVM },
                   { .host = &host },
                   "microvm,acpi=off",
@@ -173,15 +225,9 @@ static void test_parts(void **state) {
                   "blk" },
         };
 
-        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-                struct arguments_context context = cases[i].context;
-
-                context.name = "web";
-                context.directory = "/vms/a,b";
-                _cleanup_free_ char *line = compose(&cases[i].c, &context);
-                if (!strstr(line, cases[i].with) || strstr(line, cases[i].without))
-                        fail_msg("case %zu: %s", i, line);
-        }
+        expect_parts(cases, ARRAY_SIZE(cases));
 }
 
-HARNESS_MAIN(cmocka_unit_test(test_kernel), cmocka_unit_test(test_parts))
+HARNESS_MAIN(cmocka_unit_test(test_kernel), cmocka_unit_test(test_boot), cmocka_unit_test(test_disks),
+             cmocka_unit_test(test_interfaces), cmocka_unit_test(test_shares),
+             cmocka_unit_test(test_credentials), cmocka_unit_test(test_machine))

@@ -113,10 +113,27 @@ static void test_names(void **state) {
         assert_null(c);
 }
 
+/* A text that is refused, and what is said of it, behind the file's name. */
+struct mistake {
+        const char *text, *message;
+};
+
+static void expect_mistakes(const struct mistake *cases, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                struct configuration *configuration = NULL;
+                struct error error = ERROR_INIT;
+
+                assert_int_equal(configuration_parse(&configuration, "/config.json", "web", cases[i].text,
+                                                     strlen(cases[i].text), &error),
+                                 -EINVAL);
+                assert_null(configuration);
+                if (!text_starts_with(error.text, "/config.json:") || !strstr(error.text, cases[i].message))
+                        fail_msg("%s: \"%s\" lacks \"%s\"", cases[i].text, error.text, cases[i].message);
+        }
+}
+
 static void test_mistakes(void **state) {
-        static const struct {
-                const char *text, *message;
-        } cases[] = {
+        static const struct mistake cases[] = {
                 { "", ":1: " },
                 { "{\n\"cpus\":1,\n}", ":3: " },
                 { "[]", ":1: the file must hold one JSON object" },
@@ -141,9 +158,16 @@ static void test_mistakes(void **state) {
                 { "{\"disk\":\"d\",\n\"command_line\":\"x\"}", ":2: \"command_line\" needs \"kernel\"" },
                 { "{\"disk\":\"d\",\n\"hostname\":\"a.b\"}", ":2: \"hostname\" must be" },
                 { "{\"disk\":\"d\",\n\"ssh_user\":\"-x\"}", ":2: \"ssh_user\" is no name" },
-                { "{\"disk\":\"d\",\n\"ssh\":false,\n\"ssh_port\":1}", ":3: \"ssh_port\" and" },
                 { "{\"disk\":\"d\",\n\"memory_mib\":64,\n\"memory_limit_mib\":63}",
                   ":3: \"memory_limit_mib\" is less than the VM's memory" },
+        };
+
+        expect_mistakes(cases, ARRAY_SIZE(cases));
+}
+
+static void test_mistakes_in_networks_and_forwards(void **state) {
+        static const struct mistake cases[] = {
+                { "{\"disk\":\"d\",\n\"ssh\":false,\n\"ssh_port\":1}", ":3: \"ssh_port\" and" },
                 { "{\"disk\":\"d\",\"networks\":[{\"network\":\"a\"}],\"forwards\":[\"8080:80\"],\n\"ssh_"
                   "port\":8080}",
                   ":2: \"ssh_port\" is one of \"forwards\" too" },
@@ -171,6 +195,13 @@ static void test_mistakes(void **state) {
                 { "{\"disk\":\"d\",\"networks\":[{\"network\":\"a\",\n\"speed\":1}]}",
                   ":2: unknown key \"speed\" in a network" },
                 { "{\"disk\":\"d\",\n\"forwards\":[\"1:1\"]}", ":2: forwards need a network" },
+        };
+
+        expect_mistakes(cases, ARRAY_SIZE(cases));
+}
+
+static void test_mistakes_in_shares_and_keys(void **state) {
+        static const struct mistake cases[] = {
                 { "{\"disk\":\"d\",\n\"shares\":[{\"tag\":\"x\"}]}", ":2: a share needs \"path\"" },
                 { "{\"disk\":\"d\",\n\"shares\":[{\"path\":\"/\"}]}", ":2: the share / needs a \"tag\"" },
                 { "{\"disk\":\"d\",\"shares\":[{\"path\":\"/a/x\"},\n{\"path\":\"/b/x\"}]}",
@@ -184,17 +215,7 @@ static void test_mistakes(void **state) {
                 { "{\"disk\":\"d\",\n\"extra_arguments\":[1]}", ":2: \"extra_arguments\" must be a text" },
         };
 
-        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-                struct configuration *configuration = NULL;
-                struct error error = ERROR_INIT;
-
-                assert_int_equal(configuration_parse(&configuration, "/config.json", "web", cases[i].text,
-                                                     strlen(cases[i].text), &error),
-                                 -EINVAL);
-                assert_null(configuration);
-                if (!text_starts_with(error.text, "/config.json:") || !strstr(error.text, cases[i].message))
-                        fail_msg("%s: \"%s\" lacks \"%s\"", cases[i].text, error.text, cases[i].message);
-        }
+        expect_mistakes(cases, ARRAY_SIZE(cases));
 }
 
 static void test_forwards(void **state) {
@@ -259,5 +280,7 @@ static void test_load(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_defaults), cmocka_unit_test(test_all), cmocka_unit_test(test_user_data),
-             cmocka_unit_test(test_names), cmocka_unit_test(test_mistakes), cmocka_unit_test(test_forwards),
+             cmocka_unit_test(test_names), cmocka_unit_test(test_mistakes),
+             cmocka_unit_test(test_mistakes_in_networks_and_forwards),
+             cmocka_unit_test(test_mistakes_in_shares_and_keys), cmocka_unit_test(test_forwards),
              cmocka_unit_test(test_load))
