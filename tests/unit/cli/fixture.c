@@ -152,6 +152,16 @@ void fixture_write_vmhost(const struct fixture *fixture, const char *script) {
         setenv("BERTH_VMHOST", path, 1);
 }
 
+int fixture_make_pipe(const struct fixture *fixture, const char *name) {
+        _cleanup_free_ char *path = text_format("%s/%s", fixture->config, name);
+        int fd;
+
+        assert_int_equal(mkfifo(path, 0600), 0);
+        fd = open(path, O_RDWR | O_CLOEXEC);
+        assert_true(fd >= 0);
+        return fd;
+}
+
 size_t fixture_count_vms(const struct fixture *fixture) {
         _cleanup_free_ char *path = text_format("%s/vms", fixture->config);
         DIR *directory = opendir(path);

@@ -43,6 +43,10 @@ void fixture_write_run(const struct fixture *fixture, const char *vm, pid_t pid)
  * itself. */
 void fixture_write_vmhost(const struct fixture *fixture, const char *script);
 
+/* Makes a named pipe in the configuration folder, and opens both its ends: who opens it does not wait, and
+ * who reads from it does. To be closed. */
+int fixture_make_pipe(const struct fixture *fixture, const char *name);
+
 /* An end, as `last_end` of a state.json or `end` of an answer tells it. */
 #define LAST_END                                                                                             \
         "{\"at\":1700000000000,\"by\":\"crash\",\"stage\":\"none\",\"exit_code\":null,\"signal\":11,"        \

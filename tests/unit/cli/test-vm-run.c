@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,29 +34,17 @@ static void write_program(const struct world *world, const char *name, const cha
         assert_int_equal(file_write(path, text, strlen(text), 0755, false, NULL), 0);
 }
 
-static int make_pipe(const struct world *world, const char *name) {
-        _cleanup_free_ char *path = text_format("%s/%s", world->fixture->config, name);
-        int fd;
-
-        assert_int_equal(mkfifo(path, 0600), 0);
-        fd = open(path, O_RDWR | O_CLOEXEC);
-        assert_true(fd >= 0);
-        return fd;
-}
-
 static int setup(void **state) {
         static struct world world;
-        _cleanup_free_ char *script = NULL, *path = NULL;
+        _cleanup_free_ char *script = NULL;
 
         world.fixture = fixture_new();
-        world.up = make_pipe(&world, "up");
-        world.go = make_pipe(&world, "go");
+        world.up = fixture_make_pipe(world.fixture, "up");
+        world.go = fixture_make_pipe(world.fixture, "go");
         script = text_format("case $1 in --check=*) echo {}; exit;; esac\n"
                              "echo $$ >%s/up; read -r line <%s/go", world.fixture->config,
                              world.fixture->config);
-        write_program(&world, "vmhost", script);
-        path = text_format("%s/vmhost", world.fixture->config);
-        setenv("BERTH_VMHOST", path, 1);
+        fixture_write_vmhost(world.fixture, script);
         *state = &world;
         return 0;
 }

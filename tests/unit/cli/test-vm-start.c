@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <pty.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -77,44 +78,64 @@ static void test_start_inherits_nothing(void **state) {
         assert_non_null(strstr(output, "its vmhost ended without a word\n"));
 }
 
+/* A vmhost that tells its arguments and waits, before it detaches itself or what else its script does then.
+ */
+struct waiting {
+        int up, go; /* named pipes: the script tells that it runs, and is told to go on */
+};
+
+static struct waiting write_waiting(const struct fixture *fixture, const char *script) {
+        struct waiting waiting = { fixture_make_pipe(fixture, "up"), fixture_make_pipe(fixture, "go") };
+        _cleanup_free_ char *text = text_format("echo \"$@\" >%s/up; read -r line <%s/go\n%s",
+                                                fixture->config, fixture->config, script);
+
+        fixture_write_vmhost(fixture, text);
+        return waiting;
+}
+
+/* Until it runs; its arguments. */
+static void wait_until_up(const struct waiting *waiting, char *arguments, size_t size) {
+        ssize_t n;
+
+        fixture_wait_readable(waiting->up);
+        n = read(waiting->up, arguments, size - 1);
+        assert_true(n > 0);
+        arguments[n] = '\0';
+}
+
+static void let_go(const struct waiting *waiting) {
+        assert_int_equal(write(waiting->go, "\n", 1), 1);
+}
+
+static void end_waiting(struct waiting *waiting) {
+        fd_close(waiting->up);
+        fd_close(waiting->go);
+}
+
 /* From the launch to the ssh server's greeting; then the times are told in the order in which it happened. */
 static void test_start(void **state) {
         struct fixture *fixture = *state;
-        _cleanup_free_ char *output = NULL, *answer = NULL, *seen = NULL, *path = NULL, *go = NULL;
+        _cleanup_free_ char *output = NULL, *answer = NULL, *expected = NULL;
+        char arguments[4096];
         json_auto_t *result = NULL;
         const json_t *steps;
         int listener, server, events, info, status;
         uint16_t port;
-        size_t size;
 
         fixture_make_vm(fixture, "web");
         server = ssh_server_listen(&port);
+        struct waiting waiting = write_waiting(fixture, "");
+        fixture_start(fixture, ARGUMENTS("vm", "start", "web", "--wait", "ssh", "--json"));
+        /* The socket is there before it detaches itself. */
+        wait_until_up(&waiting, arguments, sizeof(arguments));
         listener = fixture_listen(fixture, "web");
-        go = fixture_path(fixture, "web", "go");
-        path = text_format("%s/arguments", fixture->config);
-        /* It detaches itself when the file is there; the socket is there from the beginning, and dead till
-         * then. */
-        answer = text_format("echo \"$@\" >%s; while ! [ -e %s ]; do sleep 0.02; done", path, go);
-        fixture_write_vmhost(fixture, answer);
-        free(answer);
-        {
-                _cleanup_free_ char *socket = fixture_path(fixture, "web", "vmhost.sock");
-
-                fd_close(listener);
-                unlink(socket);
-                fixture_start(fixture, ARGUMENTS("vm", "start", "web", "--wait", "ssh", "--json"));
-                /* Its program runs: it writes its arguments. */
-                while (access(path, F_OK) < 0)
-                        poll(NULL, 0, 5);
-                listener = fixture_listen(fixture, "web");
-        }
         events = fixture_accept(listener, "{\"method\":\"events\"}");
         fixture_reply(events,
                       "{\"event\":\"phase\",\"at\":1,\"phase\":\"preparing\",\"message\":\"networks\"}");
         fixture_reply(events, "{\"event\":\"step\",\"step\":\"forwards\"}");
         fixture_reply(events, "{\"event\":\"step\",\"step\":\"qemu\"}");
         fixture_reply(events, "{\"event\":\"phase\",\"phase\":\"booting\"}");
-        fixture_write(fixture, "web", "go", "");
+        let_go(&waiting);
         info = fixture_accept(listener, INFO);
         answer = text_format("{\"ok\":true,\"state\":\"running\",\"ssh_port\":%u}", port);
         fixture_reply_last(info, answer);
@@ -131,10 +152,9 @@ static void test_start(void **state) {
                     json_integer_value(json_object_get(steps, "address")));
         assert_true(json_integer_value(json_object_get(steps, "address")) <
                     json_integer_value(json_object_get(steps, "ssh")));
-        assert_int_equal(file_read(path, 4096, &seen, &size, NULL), 0);
-        free(answer);
-        answer = text_format("--name web --backend qemu --config-dir %s\n", fixture->config);
-        assert_string_equal(seen, answer);
+        expected = text_format("--name web --backend qemu --config-dir %s\n", fixture->config);
+        assert_string_equal(arguments, expected);
+        end_waiting(&waiting);
         fd_close(events);
         fd_close(listener);
         fd_close(server);
@@ -177,38 +197,33 @@ static void test_start_stopping(void **state) {
 /* Of two starts at once one is first, and the other is content. */
 static void test_start_second(void **state) {
         struct fixture *fixture = *state;
-        _cleanup_free_ char *output = NULL, *go = NULL, *socket = NULL, *begun = NULL, *script = NULL;
-        int listener, events, status;
+        _cleanup_free_ char *output = NULL;
+        char arguments[4096];
+        int listener, events = -1, status;
 
         fixture_make_vm(fixture, "web");
-        go = fixture_path(fixture, "web", "go");
-        begun = fixture_path(fixture, "web", "begun");
-        socket = fixture_path(fixture, "web", "vmhost.sock");
-        /* The other one gets its socket some time after its lock. */
-        script = text_format("echo >>%s; while ! [ -e %s ]; do sleep 0.02; done\n"
-                             "echo 'vmhost: VM \"web\" has a vmhost already, process 7' >&2; exit 3",
-                             begun, go);
-        fixture_write_vmhost(fixture, script);
+        struct waiting waiting = write_waiting(
+                fixture, "echo 'vmhost: VM \"web\" has a vmhost already, process 7' >&2; exit 3");
         fixture_start(fixture, ARGUMENTS("vm", "start", "web"));
-        while (access(begun, F_OK) < 0)
-                poll(NULL, 0, 5);
-        unlink(begun);
-        fixture_write(fixture, "web", "go", "");
-        /* It looks again. */
-        while (access(begun, F_OK) < 0)
-                poll(NULL, 0, 5);
+        wait_until_up(&waiting, arguments, sizeof(arguments));
+        let_go(&waiting);
+        /* The other one gets its socket some time after its lock: it looks again. */
+        wait_until_up(&waiting, arguments, sizeof(arguments));
         listener = fixture_listen(fixture, "web");
-        events = -1;
-        for (int fd; events < 0;) {
+        let_go(&waiting);
+        /* It may listen for events before or after it has asked for the state. */
+        for (bool told = false; events < 0 || !told;) {
                 char request[64] = "";
+                int fd;
 
                 fixture_wait_readable(listener);
                 fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
                 if (read(fd, request, sizeof(request) - 1) > 0 && strstr(request, "events"))
                         events = fd;
-                else if (strstr(request, "status"))
+                else if (strstr(request, "status")) {
                         fixture_reply_last(fd, RUNNING);
-                else
+                        told = true;
+                } else
                         fd_close(fd);
         }
         fixture_reply(events, "{\"event\":\"phase\",\"phase\":\"running\"}");
@@ -217,6 +232,7 @@ static void test_start_second(void **state) {
         assert_int_equal(status, 0);
         fd_close(events);
         fd_close(listener);
+        end_waiting(&waiting);
 }
 
 /* One that is up is not started, only waited for; one that ends meanwhile is not waited for. */

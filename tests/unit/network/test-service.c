@@ -175,7 +175,7 @@ static void test_lines(void **state) {
 static void test_stop_and_restart(void **state) {
         struct bench bench;
 
-        make(&bench, "trap '' TERM INT HUP; echo up; while :; do sleep 0.1; done");
+        make(&bench, "trap '' TERM INT HUP; echo up; exec sleep 1000");
         service_start(bench.service);
         run(&bench, 2);
         json_t *description = service_describe(bench.service);
@@ -196,7 +196,7 @@ static void test_stop_and_restart(void **state) {
 static void test_signal(void **state) {
         struct bench bench;
 
-        make(&bench, "trap 'echo again; exit 0' USR1; echo up; while :; do sleep 0.1; done");
+        make(&bench, "trap 'echo again; kill $!; exit 0' USR1; sleep 1000 >/dev/null & echo up; wait");
         service_signal(bench.service, SIGUSR1); /* none runs */
         service_start(bench.service);
         run(&bench, 2);
