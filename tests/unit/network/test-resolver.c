@@ -1,6 +1,7 @@
 /* network/resolver: queries from a network's namespace to name servers of the host's */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -70,16 +71,52 @@ static void set_up_loopback(void) {
         links_free(links);
 }
 
+static bool is_route_to(const struct nlmsghdr *header, const struct in6_addr *address) {
+        const struct rtmsg *route = NLMSG_DATA(header);
+        size_t size = RTM_PAYLOAD(header);
+
+        if (header->nlmsg_type != RTM_NEWROUTE || route->rtm_type != RTN_LOCAL)
+                return false;
+        for (struct rtattr *a = RTM_RTA(route); RTA_OK(a, size); a = RTA_NEXT(a, size))
+                if (a->rta_type == RTA_DST && RTA_PAYLOAD(a) == sizeof(*address) &&
+                    memcmp(RTA_DATA(a), address, sizeof(*address)) == 0)
+                        return true;
+        return false;
+}
+
+/* The kernel sets up the way to a new address of its own in a work queue of its own; before that, what is
+ * sent there is lost, for a neighbour is looked for who has it. `routes` has heard of routes since before the
+ * address was added. */
+static void wait_for_route(int routes, const struct in6_addr *address) {
+        union {
+                struct nlmsghdr align;
+                char bytes[8192];
+        } buffer;
+
+        for (;;) {
+                ssize_t n = recv(routes, &buffer, sizeof(buffer), 0);
+
+                assert_true(n > 0);
+                for (const struct nlmsghdr *h = &buffer.align; NLMSG_OK(h, (size_t)n); h = NLMSG_NEXT(h, n))
+                        if (is_route_to(h, address))
+                                return;
+        }
+}
+
 static void set_up_link(void) {
+        const struct sockaddr_nl groups = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_IPV6_ROUTE };
+        _cleanup_fd_ int routes = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
         const struct mac mac = { { 2, 0, 0, 0, 0, 1 } };
         struct in6_addr address;
         struct links *links;
 
+        assert_int_equal(bind(routes, (const struct sockaddr *)&groups, sizeof(groups)), 0);
         assert_int_equal(ipv6_parse("fe80::53", &address), 0);
         assert_int_equal(links_new(&links, NULL), 0);
         assert_int_equal(links_add_bridge(links, "outside", &mac, 1500, NULL), 0);
         assert_int_equal(links_add_address6(links, "outside", &address, 64, NULL), 0);
         assert_int_equal(links_set_up(links, "outside", NULL), 0);
+        wait_for_route(routes, &address);
         links_free(links);
 }
 
