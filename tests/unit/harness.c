@@ -79,3 +79,18 @@ void harness_pass_fd(int socket, int consume_fd) {
         assert_int_equal(sendmsg(socket, &message, MSG_NOSIGNAL), 1);
         fd_close(consume_fd);
 }
+
+bool harness_wait_until_asleep(pid_t pid) {
+        char *path = text_format("/proc/%d/stat", pid), *text;
+        char state = 'R'; /* proc(5) */
+        size_t size;
+
+        assert_non_null(path);
+        while (state != 'S' && state != 'Z' && file_read(path, 4096, &text, &size, NULL) == 0) {
+                assert_non_null(strrchr(text, ')'));
+                state = strrchr(text, ')')[2];
+                free(text);
+        }
+        free(path);
+        return state == 'S';
+}

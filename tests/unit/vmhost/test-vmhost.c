@@ -337,6 +337,8 @@ static void test_stopped_starter(void **state) {
                 _exit(127);
         }
         await_socket(&vm);
+        /* It has given up its copy of the lock when it waits for word. */
+        assert_true(harness_wait_until_asleep(starter));
         assert_int_equal(kill(starter, SIGSTOP), 0);
         end_by(pid_of(&vm), SIGKILL);
         assert_int_equal(start_fake(&vm, "prompt"), 0);
