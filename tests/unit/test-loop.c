@@ -262,13 +262,18 @@ static void test_timer_order(void **state) {
         struct record records[4] = {};
         struct source *timers[4];
         static const unsigned delays[] = { 9, 3, 6, 3 };
-        uint64_t start = loop_now();
+        uint64_t start;
 
         for (int i = 0; i < 4; i++) {
                 records[i].loop = *state;
                 assert_int_equal(loop_add_timer(*state, &timers[i], on_timer, &records[i]), 0);
-                source_arm(timers[i], delays[i] * MS);
         }
+        /* A pause between two is to leave their deadlines in the order of the delays. */
+        do {
+                start = loop_now();
+                for (int i = 0; i < 4; i++)
+                        source_arm(timers[i], delays[i] * MS);
+        } while (loop_now() - start >= 3 * MS);
         records[0].stop_after = 1;
         assert_int_equal(loop_run(*state), 17);
         for (int i = 0; i < 4; i++) {

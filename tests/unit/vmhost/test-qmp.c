@@ -117,7 +117,7 @@ static void setup(struct stage *stage) {
 }
 
 static void run(struct stage *stage) {
-        source_arm(stage->guard, 5000000);
+        source_arm(stage->guard, 20000000);
         assert_int_equal(loop_run(stage->loop), 0);
 }
 
