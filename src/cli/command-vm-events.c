@@ -10,13 +10,16 @@
 #include "cli/command.h"
 #include "cli/vm-channel.h"
 #include "cli/vm-clock.h"
+#include "cli/vm-pulse.h"
 #include "cli/vm-request.h"
 #include "cli/vm-view.h"
 
 /* The events of one VM. */
 struct stream {
         const char *name; /* borrowed */
+        char *directory;
         struct vm_channel *channel; /* NULL once it has ended */
+        struct vm_pulse pulse;
         bool heard; /* the first event, where it stands, comes at once */
 };
 
@@ -30,8 +33,11 @@ struct streams {
 };
 
 static void streams_deinit(struct streams *streams) {
-        for (size_t i = 0; i < streams->n; i++)
+        for (size_t i = 0; i < streams->n; i++) {
                 vm_channel_free(streams->streams[i].channel);
+                vm_pulse_end(&streams->streams[i].pulse);
+                free(streams->streams[i].directory);
+        }
         free(streams->streams);
         free(streams->pollfds);
 }
@@ -77,6 +83,7 @@ static int print_event(const struct streams *streams, const char *name, json_t *
 
 static void close_stream(struct streams *streams, struct stream *stream) {
         stream->channel = vm_channel_free(stream->channel);
+        vm_pulse_end(&stream->pulse);
         streams->n_open--;
 }
 
@@ -106,29 +113,36 @@ static int drain(struct streams *streams, struct stream *stream) {
         }
 }
 
-/* Of those that had the time to say where they stand. 0 or -errno of our own. */
-static int give_up_silent(struct streams *streams) {
-        for (size_t i = 0; i < streams->n; i++) {
-                struct stream *stream = &streams->streams[i];
-                _cleanup_free_ char *directory = NULL;
-
-                if (!stream->channel || stream->heard)
-                        continue;
-                directory = text_format("%s/vms/%s", streams->config, stream->name);
-                if (!directory)
-                        return -ENOMEM;
-                vm_tell_silent(stream->name, directory);
-                close_stream(streams, stream);
-                streams->n_failed++;
-        }
-        return 0;
+static void give_up(struct streams *streams, struct stream *stream) {
+        vm_tell_silent(stream->name, stream->directory, stream->heard ? stream->pulse.since_ms : 0);
+        close_stream(streams, stream);
+        streams->n_failed++;
 }
 
-static bool all_heard(const struct streams *streams) {
-        for (size_t i = 0; i < streams->n; i++)
-                if (streams->streams[i].channel && !streams->streams[i].heard)
-                        return false;
-        return true;
+/* Those that had the time to say where they stand and did not, and those that answer nothing any more. */
+static void give_up_silent(struct streams *streams, uint64_t deadline) {
+        for (size_t i = 0; i < streams->n; i++) {
+                struct stream *stream = &streams->streams[i];
+
+                if (!stream->channel)
+                        continue;
+                if (stream->heard ? vm_pulse_look(&stream->pulse) : vm_clock_left_ms(deadline) == 0)
+                        give_up(streams, stream);
+        }
+}
+
+/* When the next is to be looked at, whether or not one says something. */
+static uint64_t next_look(const struct streams *streams, uint64_t deadline) {
+        uint64_t next = UINT64_MAX;
+
+        for (size_t i = 0; i < streams->n; i++) {
+                const struct stream *stream = &streams->streams[i];
+                uint64_t due = stream->heard ? stream->pulse.next : deadline;
+
+                if (stream->channel && due < next)
+                        next = due;
+        }
+        return next;
 }
 
 static int follow(struct streams *streams) {
@@ -142,8 +156,7 @@ static int follow(struct streams *streams) {
                         streams->pollfds[i] = (struct pollfd){ .fd = channel ? vm_channel_fd(channel) : -1,
                                                                .events = POLLIN };
                 }
-                if (poll(streams->pollfds, streams->n, all_heard(streams) ? -1 : vm_clock_left_ms(deadline)) <
-                            0 &&
+                if (poll(streams->pollfds, streams->n, vm_clock_left_ms(next_look(streams, deadline))) < 0 &&
                     errno != EINTR)
                         return -errno;
                 for (size_t i = 0; i < streams->n; i++) {
@@ -152,9 +165,7 @@ static int follow(struct streams *streams) {
                         if (r < 0)
                                 return r;
                 }
-                r = vm_clock_left_ms(deadline) == 0 ? give_up_silent(streams) : 0;
-                if (r < 0)
-                        return r;
+                give_up_silent(streams, deadline);
         }
         return 0;
 }
@@ -176,6 +187,8 @@ static int open_stream(struct streams *streams, const char *name) {
         if (r < 0)
                 return r;
         stream->name = name;
+        stream->directory = steal_ptr(directory);
+        vm_pulse_begin(&stream->pulse, stream->directory);
         streams->n++;
         streams->n_open++;
         return 0;
@@ -210,7 +223,7 @@ static int tell_failure(struct streams *streams, const char *name, int code) {
         if (code == -ENOENT || code == -ECONNREFUSED)
                 return 0;
         if (code == -EAGAIN)
-                vm_tell_silent(name, directory);
+                vm_tell_silent(name, directory, 0);
         else
                 fprintf(stderr, "berth: the events of %s cannot be followed: %s\n", name, strerror(-code));
         streams->n_failed++;

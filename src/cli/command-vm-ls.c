@@ -61,7 +61,7 @@ static int print_advice(const json_t *list, const char *config) {
 
                         if (!directory)
                                 return -ENOMEM;
-                        vm_tell_silent(name, directory);
+                        vm_tell_silent(name, directory, 0);
                 } else if (text_equal(state, "orphaned"))
                         fprintf(stderr,
                                 "berth: %s runs and its vmhost was killed; `berth vm start %s` gives it a "

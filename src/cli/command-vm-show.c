@@ -195,7 +195,7 @@ static int run_vm_show(struct session *session, const struct arguments *argument
         if (r < 0)
                 return error_set(&session->error, r, "out of memory");
         if (text_equal(view_string(facts, "state"), "silent") && !arguments_has(arguments, "json"))
-                vm_tell_silent(vm.name, vm.directory);
+                vm_tell_silent(vm.name, vm.directory, 0);
         if (configured == 0 || arguments_has(arguments, "json"))
                 return STATUS_OK;
         return error_set(&session->error, configured, "%s\nuntil that is put right, the VM does not start",

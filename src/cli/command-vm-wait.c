@@ -7,6 +7,7 @@
 #include "cli/vm-channel.h"
 #include "cli/vm-clock.h"
 #include "cli/vm-options.h"
+#include "cli/vm-pulse.h"
 #include "cli/vm-request.h"
 #include "cli/vm-state.h"
 #include "cli/vm-stop.h"
@@ -16,6 +17,7 @@
 static int wait_for_end(struct session *session, const struct vm *vm, uint64_t deadline, json_t **ret_end) {
         _cleanup_(vm_channel_freep) struct vm_channel *channel = NULL;
         json_auto_t *reply = NULL;
+        int64_t since = 0;
         int left, r;
 
         if (vm_presence(vm->directory) == VM_PRESENCE_ORPHAN)
@@ -33,9 +35,11 @@ static int wait_for_end(struct session *session, const struct vm *vm, uint64_t d
                 return r;
         r = vm_channel_watch(&channel, vm->directory, "wait");
         if (r == 0)
-                r = vm_channel_wait(channel, deadline, &reply);
+                r = vm_pulse_wait(channel, vm->directory, deadline, &reply, &since);
         if (r == -ETIMEDOUT)
                 return error_set(&session->error, r, "VM %s has not ended within that time", vm->name);
+        if (r == -EAGAIN)
+                return vm_silent(&session->error, vm, since);
         if (r == -EPIPE && vm_presence(vm->directory) != VM_PRESENCE_ORPHAN)
                 return 0;
         if (r < 0)

@@ -13,9 +13,13 @@
 
 #include "base/fd.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "cli/output.h"
 #include "cli/terminal.h"
 #include "cli/vm-channel.h"
+#include "cli/vm-clock.h"
+#include "cli/vm-pulse.h"
+#include "cli/vm-request.h"
 #include "cli/vm-state.h"
 
 #define ESCAPE '\x1d' /* Ctrl-] */
@@ -31,6 +35,8 @@ struct attachment {
         bool interactive; /* standard input is a terminal */
         bool input_ended;
         bool told; /* that the vmhost is gone */
+        struct vm_pulse pulse;
+        bool silent; /* it has been told that the vmhost does not answer */
         char typed[CHUNK]; /* what the console did not take yet */
         size_t n_typed;
         int output; /* of output_open */
@@ -40,6 +46,7 @@ struct attachment {
 
 static void attachment_deinit(struct attachment *a) {
         terminal_leave(&a->terminal);
+        vm_pulse_end(&a->pulse);
         fd_close(a->console);
         fd_close(a->output);
         if (a->signals >= 0) {
@@ -89,6 +96,27 @@ static int find_console(struct attachment *a) {
                 return 0;
         a->told = false;
         return 1;
+}
+
+/* A console that says nothing looks like a guest that has nothing to say. It stays: a vmhost that is frozen is
+ * replaced like one that was killed. */
+static void look_at_vmhost(struct attachment *a) {
+        bool silent = vm_pulse_look(&a->pulse);
+        _cleanup_free_ char *text = NULL;
+        char line[VM_VIEW_LINE_SIZE];
+
+        if (silent == a->silent)
+                return;
+        a->silent = silent;
+        if (silent) {
+                text = text_format(
+                        "%s; killed, it leaves the VM running, and `berth vm start %s` starts another",
+                        vm_describe_silence(a->vm->name, a->vm->directory, a->pulse.since_ms, line),
+                        a->vm->name);
+                tell(a, text ? text : line);
+        } else if (vm_presence(a->vm->directory) == VM_PRESENCE_HOSTED) {
+                tell(a, "its vmhost answers again");
+        }
 }
 
 /* What the VM printed, when nothing from before is left. */
@@ -175,8 +203,12 @@ static int attach(struct attachment *a, int *ret_signal, struct error *error) {
                 if (r == -EPIPE)
                         return VM_ATTACH_ENDED;
                 pollfds[2].fd = a->n_printed == 0 ? a->console : -1;
-                if (poll(pollfds, ARRAY_SIZE(pollfds), a->console < 0 ? RETRY_MS : -1) < 0 && errno != EINTR)
+                int left = vm_clock_left_ms(a->pulse.next);
+                if (poll(pollfds, ARRAY_SIZE(pollfds), a->console < 0 && left > RETRY_MS ? RETRY_MS : left) <
+                            0 &&
+                    errno != EINTR)
                         return error_errno(error, -errno, "cannot wait for the console");
+                look_at_vmhost(a);
 
                 if (pollfds[0].revents) {
                         r = take_signal(a, error);
@@ -212,6 +244,7 @@ int vm_attach(const struct vm *vm, int *ret_signal, struct error *error) {
         };
         int r;
 
+        vm_pulse_begin(&a.pulse, vm->directory);
         r = take_signals(&a, error);
         if (r < 0)
                 return r;

@@ -17,6 +17,7 @@
 #define VM_DISK "disk.qcow2"
 #define VM_LOCK "vmhost.lock"
 #define VM_LOG "vmhost.log"
+#define VM_PID "vmhost.pid"
 #define VM_STATE "state.json"
 /* Of this program alone: for `berth vm ssh`. */
 #define VM_KNOWN_HOSTS "known_hosts"

@@ -15,6 +15,8 @@
 #include "cli/output.h"
 #include "cli/vm-channel.h"
 #include "cli/vm-clock.h"
+#include "cli/vm-pulse.h"
+#include "cli/vm-request.h"
 #include "cli/vm-state.h"
 #include "loop/loop.h"
 
@@ -185,9 +187,11 @@ static void discard_events(int watch) {
 
 int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
         _cleanup_(vm_channel_freep) struct vm_channel *end = NULL;
+        _cleanup_(vm_pulse_end) struct vm_pulse pulse;
         uint64_t again = 0; /* loop_now: not before, where vmhost refused the last */
 
         log->stop = stop_fd;
+        vm_pulse_begin(&pulse, log->vm->directory);
         for (;;) {
                 struct pollfd pollfds[] = {
                         { .fd = log->watch, .events = POLLIN },
@@ -205,7 +209,7 @@ int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
                 if (r != 0 || over)
                         return r;
                 pollfds[2].fd = end ? vm_channel_fd(end) : -1;
-                if (poll(pollfds, ARRAY_SIZE(pollfds), end ? -1 : LOOK_MS) < 0 && errno != EINTR)
+                if (poll(pollfds, ARRAY_SIZE(pollfds), end ? vm_clock_left_ms(pulse.next) : LOOK_MS) < 0 && errno != EINTR)
                         return error_errno(error, -errno, "cannot wait for the console's log");
                 discard_events(log->watch);
                 if (pollfds[1].revents)
@@ -215,6 +219,9 @@ int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
                         raise(SIGPIPE);
                         return error_errno(error, -EPIPE, "cannot print the console's log");
                 }
+                /* What it owes may have come in this moment. */
+                if (vm_pulse_look(&pulse) && !pollfds[2].revents)
+                        return vm_silent(error, log->vm, pulse.since_ms);
                 /* The VM has ended for good, or its vmhost was killed, or has too many who wait for that. */
                 if (pollfds[2].revents) {
                         json_auto_t *reply = NULL;

@@ -2,16 +2,22 @@
 #include "cli/vm-request.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/text.h"
 #include "cli/view.h"
 #include "cli/vm-channel.h"
 #include "cli/vm-state.h"
 
-#define SILENT "the vmhost of %s does not answer"
 #define ADVICE                                                                                               \
         "%s/" VM_LOG " may say why; killed, it leaves the VM running, and `berth vm start %s` starts "       \
         "another"
+
+#define PID_MAX 32 /* bytes of its file */
 
 int vm_not_running(struct session *session, const struct vm *vm) {
         if (vm_presence(vm->directory) == VM_PRESENCE_ORPHAN)
@@ -33,8 +39,7 @@ int vm_request_failed(struct session *session, const struct vm *vm, int code) {
                 return vm_not_running(session, vm);
         case -ETIMEDOUT:
         case -EAGAIN:
-                return error_set(&session->error, -ETIMEDOUT, SILENT "\n" ADVICE, vm->name, vm->directory,
-                                 vm->name);
+                return vm_silent(&session->error, vm, 0);
         case -EPROTO:
                 return error_set(&session->error, code,
                                  "what answers at %s/" VM_CONTROL_SOCKET " is no vmhost", vm->directory);
@@ -50,9 +55,46 @@ int vm_watch_failed(struct session *session, const struct vm *vm, const struct v
         return error_set(&session->error, code, "%s: %s", vm->name, vm_channel_refusal(channel));
 }
 
-void vm_tell_silent(const char *name, const char *directory) {
+/* By its file, which goes with it; 0 where that says none. */
+static uint64_t find_pid(const char *directory) {
+        _cleanup_free_ char *path = text_format("%s/" VM_PID, directory), *text = NULL;
+        uint64_t pid = 0;
+        size_t size;
+
+        if (path && file_read(path, PID_MAX, &text, &size, NULL) == 0)
+                text_parse_u64(text, INT_MAX, &pid);
+        return pid;
+}
+
+char *vm_describe_silence(const char *name, const char *directory, int64_t since_ms,
+                          char buffer[static VM_VIEW_LINE_SIZE]) {
+        uint64_t pid = find_pid(directory);
+        char process[VIEW_TEXT_SIZE] = "", time[VIEW_TEXT_SIZE] = "";
+        bool both = pid > 0 && since_ms > 0;
+
+        if (pid > 0)
+                snprintf(process, sizeof(process), "pid %" PRIu64, pid);
+        if (since_ms > 0)
+                vm_view_time(since_ms, time);
+        snprintf(buffer, VM_VIEW_LINE_SIZE, "the vmhost of %s does not answer%s%s%s%s%s%s", name,
+                 pid > 0 || since_ms > 0 ? " (" : "", process, both ? ", " : "", since_ms > 0 ? "since " : "",
+                 time, pid > 0 || since_ms > 0 ? ")" : "");
+        return buffer;
+}
+
+int vm_silent(struct error *error, const struct vm *vm, int64_t since_ms) {
+        char line[VM_VIEW_LINE_SIZE];
+
+        return error_set(error, -ETIMEDOUT, "%s\n" ADVICE,
+                         vm_describe_silence(vm->name, vm->directory, since_ms, line), vm->directory, vm->name);
+}
+
+void vm_tell_silent(const char *name, const char *directory, int64_t since_ms) {
+        char line[VM_VIEW_LINE_SIZE];
+
         fflush(stdout);
-        fprintf(stderr, "berth: " SILENT "\nberth: " ADVICE "\n", name, directory, name);
+        fprintf(stderr, "berth: %s\nberth: " ADVICE "\n",
+                vm_describe_silence(name, directory, since_ms, line), directory, name);
 }
 
 int vm_check_answers(struct session *session, const struct vm *vm, unsigned timeout_ms) {

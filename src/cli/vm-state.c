@@ -19,16 +19,9 @@
 #define STATE_MAX (1024 * 1024)
 #define GONE_MS 5000
 
-static int64_t wall_ms(void) {
-        struct timespec now;
-
-        clock_gettime(CLOCK_REALTIME, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* In the words of vmhost's record_lost_run. */
 static int tell_lost_run(json_t *state) {
-        json_t *end = json_pack("{s:I, s:s, s:s, s:n, s:n, s:b, s:s, s:i, s:[]}", "at", (json_int_t)wall_ms(),
+        json_t *end = json_pack("{s:I, s:s, s:s, s:n, s:n, s:b, s:s, s:i, s:[]}", "at", (json_int_t)vm_clock_wall_ms(),
                                 "by", "unknown", "stage", "none", "exit_code", "signal", "panicked", 0,
                                 "reason", "it ended while no vmhost ran; this is when that was noticed",
                                 "uptime_ms", 0, "console_tail");

@@ -173,6 +173,21 @@ static void test_unread(void **state) {
         assert_int_equal(fixture_count_vms(world->fixture), 0);
 }
 
+/* Nor for a vmhost that is frozen, with which nothing can be done. */
+static void test_frozen(void **state) {
+        struct world *world = *state;
+        _cleanup_free_ char *output = NULL;
+        int listener, wait, status;
+
+        listener = run(world, &wait);
+        output = fixture_finish(world->fixture, &status);
+        assert_int_equal(status, 125);
+        assert_non_null(strstr(output, "berth: the vmhost of job does not answer (since "));
+        assert_non_null(strstr(output, "berth: job is left behind: the vmhost of job does not answer\n"));
+        fd_close(wait);
+        fd_close(listener);
+}
+
 /* Of a signal that comes while the VM is made, nothing is left behind either. */
 static void test_signal_while_made(void **state) {
         static const struct {
@@ -201,4 +216,4 @@ static void test_signal_while_made(void **state) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 HARNESS_MAIN(TEST(test_nobody_reads), TEST(test_signals), TEST(test_signal_while_started), TEST(test_unread),
-             TEST(test_signal_while_made))
+             TEST(test_frozen), TEST(test_signal_while_made))
