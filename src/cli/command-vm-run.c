@@ -3,13 +3,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/random.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/signals.h"
 #include "cli/vm-attach.h"
 #include "cli/vm-configuration.h"
 #include "cli/vm-creation.h"
@@ -21,27 +21,12 @@
 
 /* The signals that end a run, as a file descriptor. */
 static int watch_signals(struct error *error) {
-        sigset_t mask;
-        int fd;
+        static const int wanted[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+        sigset_t before;
 
-        sigemptyset(&mask);
-        sigaddset(&mask, SIGINT);
-        sigaddset(&mask, SIGTERM);
-        sigaddset(&mask, SIGHUP);
-        sigaddset(&mask, SIGQUIT);
         /* Where nobody reads what is printed, the VM is not to be left behind. */
         signal(SIGPIPE, SIG_IGN);
-        if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
-                return error_errno(error, -errno, "cannot block signals");
-        fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
-        return fd < 0 ? error_errno(error, -errno, "cannot watch signals") : fd;
-}
-
-/* The signal that came, or 0. */
-static int take_signal(int signals) {
-        struct signalfd_siginfo info;
-
-        return read(signals, &info, sizeof(info)) == sizeof(info) ? (int)info.ssi_signo : 0;
+        return signals_watch(wanted, ARRAY_SIZE(wanted), &before, error);
 }
 
 /* Prints the console without a terminal: 0 when the VM has ended, the signal that asks us to end, SIGPIPE
@@ -54,7 +39,7 @@ static int print_console(const struct vm *vm, int signals, struct error *error) 
         if (r == 0)
                 r = vm_log_follow(&log, signals, error);
         if (r == 1)
-                return take_signal(signals);
+                return signals_take(signals);
         return r == -EPIPE ? SIGPIPE : r;
 }
 
@@ -81,7 +66,7 @@ static int start_and_show(struct session *session, const struct vm *vm, int sign
 
         r = vm_start(session, vm, &order, &steps);
         if (r == -EINTR)
-                return take_signal(signals);
+                return signals_take(signals);
         if (r < 0) {
                 json_auto_t *end = vm_last_end(vm);
 
@@ -172,7 +157,7 @@ static int run_vm_run(struct session *session, const struct arguments *arguments
         if (signals < 0)
                 return signals;
         r = prepare(session, arguments, &vm);
-        number = take_signal(signals);
+        number = signals_take(signals);
         if (r < 0)
                 return number > 0 ? 128 + number : r;
         r = number > 0 ? 128 + number : run_to_end(session, &vm, signals, &end);

@@ -7,7 +7,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +14,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "cli/output.h"
+#include "cli/signals.h"
 #include "cli/terminal.h"
 #include "cli/vm-channel.h"
 #include "cli/vm-clock.h"
@@ -58,21 +58,9 @@ static void attachment_deinit(struct attachment *a) {
 /* Signals that end us, or stop us for a while, find the terminal in order. */
 static int take_signals(struct attachment *a, struct error *error) {
         static const int wanted[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP };
-        sigset_t mask;
 
-        sigemptyset(&mask);
-        for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
-                sigaddset(&mask, wanted[i]);
-        if (sigprocmask(SIG_BLOCK, &mask, &a->mask_before) < 0)
-                return error_errno(error, -errno, "cannot block signals");
-        a->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
-        if (a->signals < 0) {
-                int r = error_errno(error, -errno, "cannot watch signals");
-
-                sigprocmask(SIG_SETMASK, &a->mask_before, NULL);
-                return r;
-        }
-        return 0;
+        a->signals = signals_watch(wanted, ARRAY_SIZE(wanted), &a->mask_before, error);
+        return a->signals < 0 ? a->signals : 0;
 }
 
 static void tell(struct attachment *a, const char *text) {
@@ -175,12 +163,10 @@ static bool take_input(struct attachment *a) {
 
 /* The signal that asks us to end, 0 for none, or -errno. */
 static int take_signal(struct attachment *a, struct error *error) {
-        struct signalfd_siginfo info;
+        int number = signals_take(a->signals);
 
-        if (read(a->signals, &info, sizeof(info)) != sizeof(info))
-                return 0;
-        if (info.ssi_signo != SIGTSTP)
-                return (int)info.ssi_signo;
+        if (number != SIGTSTP)
+                return number;
         terminal_leave(&a->terminal);
         raise(SIGSTOP);
         return a->interactive ? terminal_enter(&a->terminal, STDIN_FILENO, error) : 0;

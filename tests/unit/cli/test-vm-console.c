@@ -164,6 +164,19 @@ static void test_signals(void **state) {
         }
 }
 
+static void test_ignored_signals(void **state) {
+        struct world *world = *state;
+
+        signal(SIGHUP, SIG_IGN); /* which is inherited */
+        start(world);
+        signal(SIGHUP, SIG_DFL);
+        expect(world->master, "Ctrl-] leaves it");
+        assert_int_equal(kill(world->pid, SIGHUP), 0);
+        /* Of two that came, a signalfd would give the lower first. */
+        assert_int_equal(kill(world->pid, SIGTERM), 0);
+        assert_int_equal(finish(world), 128 + SIGTERM);
+}
+
 /* The VM's vmhost is killed and another comes, some time later, with a new socket. */
 static void test_reconnect(void **state) {
         struct world *world = *state;
@@ -300,5 +313,5 @@ static void test_not_running(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-HARNESS_MAIN(TEST(test_both_ways), TEST(test_signals), TEST(test_reconnect), TEST(test_end), TEST(test_pipe),
-             TEST(test_unread),             TEST(test_not_running))
+HARNESS_MAIN(TEST(test_both_ways), TEST(test_signals), TEST(test_ignored_signals), TEST(test_reconnect),
+             TEST(test_end), TEST(test_pipe), TEST(test_unread), TEST(test_not_running))

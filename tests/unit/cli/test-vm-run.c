@@ -135,6 +135,26 @@ static void test_signals(void **state) {
         }
 }
 
+/* What the starter ignores stays ignored, as under nohup(1), or in the background of a script. */
+static void test_ignored_signals(void **state) {
+        static const int ignored[] = { SIGHUP, SIGINT, SIGQUIT };
+        struct world *world = *state;
+        int listener, wait;
+
+        for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+                signal(ignored[i], SIG_IGN);
+        listener = run(world, &wait);
+        for (size_t i = 0; i < ARRAY_SIZE(ignored); i++) {
+                signal(ignored[i], SIG_DFL);
+                assert_int_equal(kill(world->fixture->pid, ignored[i]), 0);
+        }
+        /* Of several that came, a signalfd would give the lowest first, which is one of those. */
+        assert_int_equal(kill(world->fixture->pid, SIGTERM), 0);
+        expect_stop(world, listener);
+        fd_close(wait);
+        expect_end(world, 128 + SIGTERM);
+}
+
 /* A terminal's Ctrl-C is not for the program that becomes vmhost; it is asked for a stop while it starts. */
 static void test_signal_while_started(void **state) {
         struct world *world = *state;
@@ -215,5 +235,5 @@ static void test_signal_while_made(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-HARNESS_MAIN(TEST(test_nobody_reads), TEST(test_signals), TEST(test_signal_while_started), TEST(test_unread),
+HARNESS_MAIN(TEST(test_nobody_reads), TEST(test_signals), TEST(test_ignored_signals), TEST(test_signal_while_started), TEST(test_unread),
              TEST(test_frozen), TEST(test_signal_while_made))
