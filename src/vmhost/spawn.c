@@ -2,12 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/memory.h"
 #include "vmhost/confine.h"
 
 enum step { STEP_FORK, STEP_SESSION, STEP_FDS, STEP_CONFINE, STEP_EXECUTE };
@@ -73,6 +75,33 @@ static int become(const struct spawn *spawn, int null, enum step *ret_step) {
         return -errno;
 }
 
+/* The least of those that are kept, at `from` or above; UINT_MAX where there is none. */
+static unsigned next_kept(const struct spawn *spawn, const int *own, size_t n_own, unsigned from) {
+        unsigned next = UINT_MAX;
+
+        for (size_t i = 0; i < n_own + spawn->n_fds; i++) {
+                int fd = i < n_own ? own[i] : spawn->fds[i - n_own];
+
+                if (fd >= 0 && (unsigned)fd >= from && (unsigned)fd < next)
+                        next = (unsigned)fd;
+        }
+        return next;
+}
+
+/* One that waits to be placed, as long as systemd likes, would keep open what its parent closes: the pipe that its
+ * starter reads to the end, connections that were answered, the lock. */
+static void drop_fds(const struct spawn *spawn, int null, int report, int gate) {
+        const int own[] = { null, report, gate, spawn->log, spawn->ruleset };
+        unsigned from = STDERR_FILENO + 1, kept;
+
+        do {
+                kept = next_kept(spawn, own, ARRAY_SIZE(own), from);
+                if (kept > from)
+                        close_range(from, kept == UINT_MAX ? UINT_MAX : kept - 1, 0);
+                from = kept + 1;
+        } while (kept != UINT_MAX);
+}
+
 /* Until the parent has placed us; its end of the pipe closes without a word when it could not, or is gone. */
 static void await_place(int gate) {
         char go;
@@ -88,8 +117,10 @@ static void await_place(int gate) {
 __attribute__((noreturn)) static void run_child(const struct spawn *spawn, int null, int report, int gate) {
         struct failure failure = { STEP_FORK, 0 };
 
-        if (spawn->place)
+        if (spawn->place) {
+                drop_fds(spawn, null, report, gate);
                 await_place(gate);
+        }
         pid_t grandchild = spawn->orphan ? fork() : 0;
 
         if (grandchild > 0)

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -17,6 +19,8 @@
 #include "vmhost/scope.h"
 #include "vmhost/spawn.h"
 
+#define PATIENCE_MS 20000
+
 /* ---- The gate ---- */
 
 struct placement {
@@ -24,6 +28,8 @@ struct placement {
         int result;
         pid_t pid;
         bool early; /* it ran before it was placed */
+        int fds[2]; /* a pipe of the parent's */
+        bool held; /* it kept the pipe open */
 };
 
 static int place(pid_t pid, void *data, struct error *error) {
@@ -34,17 +40,25 @@ static int place(pid_t pid, void *data, struct error *error) {
 
         placement->pid = pid;
         placement->early = !text_equal(its, own) || access(placement->file, F_OK) == 0;
+        placement->fds[1] = fd_close(placement->fds[1]);
+        placement->held = poll(&(struct pollfd){ .fd = placement->fds[0] }, 1, PATIENCE_MS) != 1;
         return placement->result < 0 ? error_set(error, placement->result, "there is no room") : 0;
 }
 
 static void test_gate(void **state) {
         char *directory = harness_make_directory();
         _cleanup_free_ char *file = text_format("%s/made", directory);
-        const char *words[] = { "/bin/touch", file, NULL };
+        /* It has what it is to inherit. */
+        _cleanup_free_ char *script = text_format("for fd in \"$@\"; do [ -e /proc/self/fd/$fd ] || exit 1; done; >%s", file);
+        char numbers[2][16];
+        const char *words[] = { "/bin/sh", "-c", script, "sh", numbers[0], numbers[1], NULL };
         struct placement placement = { .file = file };
+        int kept[2];
         _cleanup_fd_ int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
         const struct spawn spawn = { .arguments = (char *const *)words,
                                      .log = null,
+                                     .fds = kept,
+                                     .n_fds = ARRAY_SIZE(kept),
                                      .ruleset = -1,
                                      .place = place,
                                      .data = &placement };
@@ -52,9 +66,16 @@ static void test_gate(void **state) {
         pid_t pid = 0;
         int status;
 
+        assert_int_equal(pipe2(placement.fds, O_CLOEXEC), 0);
+        /* Around it, in no order. */
+        kept[1] = fcntl(null, F_DUPFD_CLOEXEC, 3);
+        kept[0] = fcntl(null, F_DUPFD_CLOEXEC, 200);
+        for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+                snprintf(numbers[i], sizeof(numbers[i]), "%d", kept[i]);
         assert_int_equal(spawn_run(&spawn, &pid, &error), 0);
         assert_int_equal(pid, placement.pid);
         assert_false(placement.early);
+        assert_false(placement.held);
         assert_int_equal(waitpid(pid, &status, 0), pid);
         assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
         assert_int_equal(access(file, F_OK), 0);
@@ -66,6 +87,9 @@ static void test_gate(void **state) {
         assert_string_equal(error.text, "there is no room");
         assert_int_equal(kill(placement.pid, 0), -1);
         assert_int_equal(access(file, F_OK), -1);
+        fd_close(placement.fds[0]);
+        for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+                fd_close(kept[i]);
         harness_remove_directory(directory);
 }
 

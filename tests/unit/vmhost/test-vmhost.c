@@ -456,30 +456,40 @@ static void test_qemu_that_fails(void **state) {
         teardown(&vm);
 }
 
-/* While systemd is asked for the limits, and takes its time. */
-static void test_stopped_in_preparation(void **state) {
+/* Starts the program, waiting or not, where systemd takes its time when it is asked for the limits. Its starter; *ret
+ * is what systemd waits for. */
+static pid_t start_limited(struct vm *vm, bool wait, int *ret) {
         static const char busctl[] = "#!/bin/sh\nd=${0%/*}\necho $$ >$d/pid\nread never <$d/fifo\n";
         _cleanup_free_ char *path = strdup(getenv("PATH")), *longer = NULL, *tool = NULL, *fifo = NULL;
-        struct vm vm;
-        int status;
 
-        need_qemu();
-        setup(&vm);
-        longer = text_format("%s:%s", vm.directory, path);
-        tool = text_format("%s/busctl", vm.directory);
-        fifo = text_format("%s/fifo", vm.directory);
+        longer = text_format("%s:%s", vm->directory, path);
+        tool = text_format("%s/busctl", vm->directory);
+        fifo = text_format("%s/fifo", vm->directory);
         assert_int_equal(file_write(tool, busctl, strlen(busctl), 0755, false, NULL), 0);
         assert_int_equal(mkfifo(fifo, 0600), 0);
-        configure(&vm, ",\"memory_limit_mib\":512");
+        configure(vm, ",\"memory_limit_mib\":512");
         setenv("PATH", longer, 1);
         pid_t starter = fork();
         assert_true(starter >= 0);
         if (starter == 0)
-                _exit(start_qemu(&vm));
+                _exit(wait ? start_qemu(vm)
+                           : run_program(vm, "--name", "web", "--backend", "qemu", "--config-dir", vm->root,
+                                         "--no-wait", NULL));
         setenv("PATH", path, 1);
         /* It reads, and so runs, when this opens. */
-        int writer = open(fifo, O_WRONLY | O_CLOEXEC);
-        assert_true(writer >= 0);
+        *ret = open(fifo, O_WRONLY | O_CLOEXEC);
+        assert_true(*ret >= 0);
+        return starter;
+}
+
+/* While systemd is asked for the limits, and takes its time. */
+static void test_stopped_in_preparation(void **state) {
+        struct vm vm;
+        int status, writer;
+
+        need_qemu();
+        setup(&vm);
+        pid_t starter = start_limited(&vm, true, &writer);
         pid_t pid = pid_of(&vm);
         free(ask(&vm, "{\"method\":\"stop\"}"));
         end_by(pid, 0);
@@ -488,6 +498,27 @@ static void test_stopped_in_preparation(void **state) {
         assert_ended(&vm, "host", "quit");
         assert_false(has_file(&vm, "qmp.sock"));
         char *asked = read_file(&vm, "pid");
+        close(writer);
+        end_by(atoi(asked), 0);
+        free(asked);
+        teardown(&vm);
+}
+
+/* Who is not to wait is not kept by that. */
+static void test_not_waited_for(void **state) {
+        struct vm vm;
+        int status, writer;
+
+        need_qemu();
+        setup(&vm);
+        pid_t starter = start_limited(&vm, false, &writer);
+        assert_int_equal(waitpid(starter, &status, 0), starter);
+        assert_int_equal(WEXITSTATUS(status), 0);
+        char *asked = read_file(&vm, "pid");
+        assert_int_equal(kill(atoi(asked), 0), 0);
+        pid_t pid = pid_of(&vm);
+        free(ask(&vm, "{\"method\":\"force_stop\"}"));
+        end_by(pid, 0);
         close(writer);
         end_by(atoi(asked), 0);
         free(asked);
@@ -661,6 +692,7 @@ HARNESS_MAIN(cmocka_unit_test(test_usage), cmocka_unit_test(test_detached),
              cmocka_unit_test(test_what_is_removed), cmocka_unit_test(test_stopped_starter),
              cmocka_unit_test(test_start_that_fails),
              cmocka_unit_test(test_qemu_that_fails), cmocka_unit_test(test_qemu_stopped),
-             cmocka_unit_test(test_stopped_in_preparation), cmocka_unit_test(test_qemu_talkative),
+             cmocka_unit_test(test_stopped_in_preparation), cmocka_unit_test(test_not_waited_for),
+             cmocka_unit_test(test_qemu_talkative),
              cmocka_unit_test(test_qemu_killed), cmocka_unit_test(test_qemu_adopted),
              cmocka_unit_test(test_qemu_without_a_record))
