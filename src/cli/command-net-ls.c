@@ -37,20 +37,23 @@ static void print_names(const json_t *list) {
                         puts(view_string(entry, "name"));
 }
 
+/* A network whose process does not answer has none, nor one that would make the answer too long for a line. */
+static void add_count(struct table *table, const json_t *list) {
+        if (list)
+                table_add(table, "%zu", json_array_size(list));
+        else
+                table_add(table, "?");
+}
+
 static void add_network(struct table *table, const json_t *network) {
         char buffer[VIEW_TEXT_SIZE];
-        const json_t *interfaces = json_object_get(network, "interfaces");
 
         table_add(table, "%s", view_string(network, "name"));
         table_add(table, "%s", view_string(network, "mode"));
         table_add(table, "%s", view_subnet(network, buffer));
         table_add(table, "%s", view_ipv6_prefix(network, buffer));
-        table_add(table, "%zu", json_array_size(json_object_get(network, "clients")));
-        /* A network whose process does not answer has a message in place of them. */
-        if (interfaces)
-                table_add(table, "%zu", json_array_size(interfaces));
-        else
-                table_add(table, "?");
+        add_count(table, json_object_get(network, "clients"));
+        add_count(table, json_object_get(network, "interfaces"));
         table_add(table, "%s", view_state(network, buffer));
 }
 

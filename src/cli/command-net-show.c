@@ -1,6 +1,7 @@
 /* berth net show: all about one network. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "base/memory.h"
@@ -80,6 +81,24 @@ static void print_facts(const json_t *network) {
         print_services(network);
 }
 
+/* Whether a list is there. Where it is not, it says why: an answer that does not fit a line lacks what is longest, and
+ * that is not to look as if there were none. */
+static bool has_list(const json_t *network, const char *key, const char *title) {
+        const json_t *left_out = json_object_get(network, "left_out"), *entry;
+        const char *what = "not known";
+        char message[256];
+        size_t i;
+
+        if (json_object_get(network, key))
+                return true;
+        json_array_foreach(left_out, i, entry)
+                if (text_equal(json_string_value(entry), key))
+                        what = "left out";
+        snprintf(message, sizeof(message), "%s", view_string(network, "message"));
+        printf("\n%s are %s%s%s\n", title, what, message[0] ? ": " : "", view_clean(message));
+        return false;
+}
+
 static int print_clients(const json_t *network) {
         static const char *const headings[] = { ">LEASE", ">PID", "USER", "PROGRAM", "BROKER" };
         _cleanup_(table_freep) struct table *table = table_new(headings, ARRAY_SIZE(headings));
@@ -87,6 +106,8 @@ static int print_clients(const json_t *network) {
         char buffer[VIEW_TEXT_SIZE];
         size_t i;
 
+        if (!has_list(network, "clients", "Clients"))
+                return 0;
         if (json_array_size(clients) == 0) {
                 puts("\nNo clients.");
                 return 0;
@@ -115,10 +136,8 @@ static int print_interfaces(const json_t *network) {
         char buffer[VIEW_TEXT_SIZE];
         size_t i;
 
-        if (!interfaces) {
-                printf("\nInterfaces are not known: %s\n", view_string(network, "message"));
+        if (!has_list(network, "interfaces", "Interfaces"))
                 return 0;
-        }
         if (json_array_size(interfaces) == 0) {
                 puts("\nNo interfaces.");
                 return 0;
@@ -153,7 +172,7 @@ static int print_forwards(const json_t *network) {
 
         if (!table)
                 return -ENOMEM;
-        if (json_array_size(forwards) == 0)
+        if (!has_list(network, "forwards", "Forwards") || json_array_size(forwards) == 0)
                 return 0;
         json_array_foreach(forwards, i, forward) {
                 table_add(table, "%s", view_string(forward, "protocol"));
