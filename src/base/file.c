@@ -312,10 +312,5 @@ void file_last_line(int fd, char *buffer, size_t size) {
         size_t length = strnlen(line, size - 1);
         memcpy(buffer, line, length);
         buffer[length] = '\0';
-        text_make_utf8(buffer);
-        for (unsigned char *c = (unsigned char *)buffer; *c; c++)
-                if (*c < ' ' || *c == 0x7f)
-                        *c = ' ';
-                else if (c[0] == 0xc2 && c[1] < 0xa0) /* U+0080 to U+009F, ECMA-48's C1 */
-                        c[0] = c[1] = ' ';
+        text_make_printable(buffer);
 }

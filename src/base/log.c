@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 /* What a process says of itself is the process's own: the one state kept outside an object. Both are set at
  * the start of main and only read from then on. */
 static char log_name[64];
@@ -74,9 +76,8 @@ void log_line(enum log_level level, const char *format, ...) {
                 end = sizeof(line) - 1;
 
         /* Texts of peers end up here: none may begin a line of its own or steer a terminal. */
-        for (size_t i = start; i < end; i++)
-                if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
-                        line[i] = ' ';
+        line[end] = '\0';
+        text_make_printable(line + start);
         line[end++] = '\n'; /* over the NUL */
 
         /* One write per line, so that lines of several processes do not mix; where it fails there is nobody

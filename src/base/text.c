@@ -98,3 +98,12 @@ void text_make_utf8(char *text) {
                 }
         }
 }
+
+void text_make_printable(char *text) {
+        text_make_utf8(text);
+        for (unsigned char *c = (unsigned char *)text; *c; c++)
+                if (*c < ' ' || *c == 0x7f)
+                        *c = ' ';
+                else if (c[0] == 0xc2 && c[1] < 0xa0)
+                        c[0] = c[1] = ' ';
+}

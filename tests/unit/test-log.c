@@ -95,6 +95,7 @@ static void test_one_line(void **state) {
         struct capture c;
         char input[5000];
         const char *line;
+        int n_cut = 0;
 
         memset(input, 'x', sizeof(input) - 1);
         input[sizeof(input) - 1] = '\0';
@@ -102,6 +103,29 @@ static void test_one_line(void **state) {
         log_info("a\nb\x1b[31mc\r\x7f");
         line = capture_end(&c);
         assert_non_null(strstr(line, "a b [31mc  \n"));
+
+        /* The same beyond ASCII (U+009B is ESC and a bracket), and what is no character at all. */
+        capture_begin(&c);
+        log_info("%s", "a\xc2\x9b" "31mb\x9b\xc2 \xc3\xbc.");
+        line = capture_end(&c);
+        assert_non_null(strstr(line, "a  31mb?? \xc3\xbc.\n"));
+
+        /* A character that the end cuts is none. */
+        for (size_t i = 0; i + 2 < sizeof(input); i += 2)
+                memcpy(input + i, "\xc3\xbc", 2);
+        for (int shift = 0; shift < 2; shift++) {
+                capture_begin(&c);
+                log_info("%s%s", shift ? "x" : "", input);
+                line = capture_end(&c);
+                char *made = strdup(line);
+                text_make_utf8(made);
+                /* The two lengths end within a character by turns. */
+                n_cut += strstr(line, "?\n") != NULL;
+                assert_string_equal(made, line);
+                free(made);
+        }
+        assert_int_equal(n_cut, 1);
+        memset(input, 'x', sizeof(input) - 1);
 
         capture_begin(&c);
         log_info("%s", input);
