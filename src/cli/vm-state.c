@@ -2,6 +2,7 @@
 #include "cli/vm-state.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <time.h>
@@ -11,6 +12,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/process.h"
+#include "base/tail.h"
 #include "base/text.h"
 #include "cli/view.h"
 #include "cli/vm-channel.h"
@@ -19,12 +21,24 @@
 #define STATE_MAX (1024 * 1024)
 #define GONE_MS 5000
 
+/* The last lines of the console, which nobody has put into a record. NULL when memory is short. */
+static json_t *read_console(const char *directory) {
+        _cleanup_free_ char *path = text_format("%s/" VM_CONSOLE_LOG, directory);
+        _cleanup_fd_ int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK) : -1;
+        _cleanup_(tail_freep) char **lines = tail_read(fd, TAIL_LINES);
+        json_t *array = lines ? json_array() : NULL;
+
+        for (char **line = lines; array && *line; line++)
+                json_array_append_new(array, json_string(*line));
+        return array;
+}
+
 /* In the words of vmhost's record_lost_run. */
-static int tell_lost_run(json_t *state) {
-        json_t *end = json_pack("{s:I, s:s, s:s, s:n, s:n, s:b, s:s, s:i, s:[]}", "at", (json_int_t)vm_clock_wall_ms(),
+static int tell_lost_run(json_t *state, const char *directory) {
+        json_t *end = json_pack("{s:I, s:s, s:s, s:n, s:n, s:b, s:s, s:i, s:o}", "at", (json_int_t)vm_clock_wall_ms(),
                                 "by", "unknown", "stage", "none", "exit_code", "signal", "panicked", 0,
                                 "reason", "it ended while no vmhost ran; this is when that was noticed",
-                                "uptime_ms", 0, "console_tail");
+                                "uptime_ms", 0, "console_tail", read_console(directory));
 
         if (json_object_set_new(state, "last_end", end) < 0 ||
             json_object_set_new(state, "phase", json_string("failed")) < 0 ||
@@ -56,7 +70,7 @@ int vm_state_load(const char *directory, json_t **ret, struct error *error) {
                                  state ? "no object" : problem.text);
         }
         if (json_is_object(json_object_get(state, "run")) && !vm_state_runs(state) &&
-            tell_lost_run(state) < 0) {
+            tell_lost_run(state, directory) < 0) {
                 json_decref(state);
                 return error_set(error, -ENOMEM, "out of memory");
         }

@@ -15,8 +15,6 @@
 #include "base/text.h"
 #include "vmhost/console.h"
 
-#define TAIL_MAX (32 * 1024) /* bytes of the log that console_tail looks at */
-
 static int open_log(const char *directory, int flags) {
         _cleanup_free_ char *path = text_format("%s/" CONSOLE_LOG, directory);
         int fd = path ? open(path, flags | O_CLOEXEC | O_NOFOLLOW) : -1;
@@ -117,76 +115,12 @@ int console_begin_run(const char *directory) {
         return fd < 0 ? -errno : 0;
 }
 
-/* ---- The tail ---- */
-
-/* The length of an escape sequence at p (ECMA-48: ESC [ parameters final; ESC ] text BEL; ESC and one). */
-static size_t escape_length(const char *p, const char *end) {
-        const char *q = p + 1;
-
-        if (q < end && *q == '[') {
-                for (q++; q < end && (unsigned char)*q < 0x40; q++)
-                        ;
-        } else if (q < end && *q == ']') {
-                while (q < end && *q != '\a' && *q != '\n')
-                        q++;
-        }
-        return (size_t)((q < end ? q + 1 : end) - p);
-}
-
-/* Appends a byte, but for the controls U+0080 to U+009F, which are \xc2 and one more and drive terminals as
- * well. In what was kept so far the \xc2 is looked for, so none is left by what is dropped in between. */
-static size_t append(char *text, size_t n, char byte) {
-        unsigned char c = (unsigned char)byte;
-
-        if (c >= 0x80 && c <= 0x9f && n > 0 && (unsigned char)text[n - 1] == 0xc2)
-                return n - 1;
-        text[n] = byte;
-        return n + 1;
-}
-
-/* A line as a person saw it, of printable ASCII and what is valid UTF-8 besides; a new reference, or NULL. */
-static json_t *clean_line(const char *line, size_t size) {
-        char *text = malloc(size + 1);
-        size_t n = 0;
-
-        for (const char *p = line, *end = line + size; text && p < end;) {
-                if (*p == 0x1b) {
-                        p += escape_length(p, end);
-                        continue;
-                }
-                if ((unsigned char)*p >= ' ' && *p != 0x7f)
-                        n = append(text, n, *p);
-                else if (*p == '\t')
-                        n = append(text, n, ' ');
-                p++;
-        }
-        if (!text)
-                return NULL;
-        json_t *string = json_stringn(text, n);
-        for (size_t i = 0; !string && i < n; i++)
-                if ((unsigned char)text[i] >= 0x80)
-                        text[i] = '?';
-        if (!string)
-                string = json_stringn(text, n);
-        free(text);
-        return string;
-}
-
 json_t *console_tail(const char *directory, size_t lines) {
-        _cleanup_free_ char *buffer = malloc(TAIL_MAX);
-        size_t size = buffer ? console_log_end(directory, buffer, TAIL_MAX) : 0;
+        _cleanup_fd_ int fd = open_log(directory, O_RDONLY);
+        _cleanup_(tail_freep) char **tail = tail_read(fd, lines);
         json_t *array = json_array();
 
-        while (array && size > 0 && json_array_size(array) < lines) {
-                const char *newline = memrchr(buffer, '\n', size);
-                size_t start = newline ? (size_t)(newline - buffer) + 1 : 0;
-                json_t *line = clean_line(buffer + start, size - start);
-
-                if (json_string_length(line) > 0)
-                        json_array_insert_new(array, 0, line);
-                else
-                        json_decref(line); /* blank lines say nothing, and would take the place of others */
-                size = newline ? start - 1 : 0;
-        }
+        for (char **line = tail; array && line && *line; line++)
+                json_array_append_new(array, json_string(*line));
         return array;
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/tail.h" /* TAIL_LINES, for console_tail */
 #include "loop/loop.h"
 
 /*

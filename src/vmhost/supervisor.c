@@ -12,7 +12,6 @@
 #include "vmhost/console.h"
 #include "vmhost/state.h"
 
-#define TAIL_LINES 50 /* of the console, in the record of an end that nobody saw */
 
 struct supervisor {
         struct loop *loop;
