@@ -42,7 +42,20 @@ compile() {
         "$@" $(pkg-config --cflags berth) -o "$output" $(pkg-config --libs berth)
 }
 
-echo 1..6
+# Where the programs look, as they are installed, is where the library is: the dynamic linker's cache knows nothing of it
+# yet.
+programs_find_library() {
+        directory=$(dirname "$library")
+        directory=${directory#"$tmp/root"}
+        case $directory in /usr/lib | /usr/lib/*) return 0 ;; esac # where it looks anyway
+        for program in berth vmhost; do
+                readelf -d "$(find "$tmp/root" -path "*/bin/$program")" | grep -qF "runpath: [$directory]" && continue
+                echo "$program does not look into $directory"
+                return 1
+        done
+}
+
+echo 1..7
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 unset LD_LIBRARY_PATH CFLAGS CXXFLAGS LDFLAGS
@@ -81,4 +94,5 @@ else
         skip "the header compiles as C++" "no C++ compiler"
         skip "the C++ program runs" "no C++ compiler"
 fi
+check "the installed programs find the library" programs_find_library
 check "the installed program runs" "$(find "$tmp/root" -path '*/bin/berth')" --version
