@@ -9,7 +9,7 @@
 #include "cli/table.h"
 #include "cli/view.h"
 
-/* The networks that need no broker to be known: for completion, before the first one runs. */
+/* The networks that need no broker to be known, before the first one runs. */
 static const char *const built_in[] = { "shared", "host" };
 
 static bool is_live(const json_t *networks, const char *name) {
@@ -80,7 +80,7 @@ static void print_errors(const json_t *definitions) {
 }
 
 /* Without a broker there is nobody to ask; what a killed one left behind is there all the same. */
-static void print_none(struct session *session) {
+static void print_none(struct session *session, bool all) {
         _cleanup_free_ char *orphans = orphans_list(berth_get_socket(session->berth));
 
         if (orphans && orphans[0])
@@ -89,6 +89,10 @@ static void print_none(struct session *session) {
                        orphans);
         else
                 puts("No networks are running.");
+        if (all)
+                printf("Built in are %s and %s; files that define others are read by the broker, which the next\n"
+                       "`berth run` starts.\n",
+                       built_in[0], built_in[1]);
 }
 
 static int print_table(struct session *session, const json_t *list, bool all) {
@@ -111,7 +115,7 @@ static int print_table(struct session *session, const json_t *list, bool all) {
                 }
         }
         if (rows == 0 && !list)
-                print_none(session);
+                print_none(session, all);
         else if (rows == 0)
                 puts("No networks are running.");
         else if (table_print(table, stdout) < 0)

@@ -53,6 +53,9 @@ int session_connect(struct session *session) {
 int session_connect_running(struct session *session) {
         int r = session_open(session, BERTH_CONNECT_NO_START);
 
+        /* Without a place for its socket it is not that none runs: none can. */
+        if (r == -ENOENT && !berth_get_socket(session->berth))
+                return session->error.code = -ENXIO;
         if (r == -ENOENT || r == -ECONNREFUSED)
                 return 0;
         return r < 0 ? r : 1;

@@ -20,8 +20,8 @@ void session_deinit(struct session *session);
  * first. */
 int session_connect(struct session *session);
 /*
- * Connects only where a broker runs: 1, or 0 when there is none, or another negative errno. session->berth is
- * there in each case, to be asked for its socket.
+ * Connects only where a broker runs: 1, or 0 when there is none, or a negative errno, which is never -ENOENT.
+ * session->berth is there in each case, to be asked for its socket.
  */
 int session_connect_running(struct session *session);
 

@@ -52,6 +52,7 @@ refused() {
 
 @test "where nothing runs, questions are answered and nothing is started" {
         [ "$(user net ls)" = "No networks are running." ]
+        user net ls --all | grep -F 'Built in are shared and host'
         user net ls --json | jq -e '.networks == [] and .broker == null'
         [ "$(user net ls --names | xargs)" = "shared host" ]
         user status | grep -E '^broker +not running'
@@ -63,6 +64,20 @@ refused() {
         [ -z "$(berth_broker_pid user)" ]
         run in_host pgrep -x berthd
         [ "$status" -ne 0 ]
+}
+
+@test "without a runtime directory it is said that no broker can be reached, and what to do" {
+        local berth=(user_without_runtime berth)
+        "${berth[@]}" status | grep -E '^broker +not reached: no runtime directory.*set XDG_RUNTIME_DIR'
+        "${berth[@]}" status --json | jq -e '.broker == null and .socket == null and (.message | test("XDG_RUNTIME_DIR"))'
+        refused 'set XDG_RUNTIME_DIR' "${berth[@]}" net ls
+        refused 'set XDG_RUNTIME_DIR' "${berth[@]}" net show shared
+        refused 'set XDG_RUNTIME_DIR' "${berth[@]}" net remove shared
+        refused 'set XDG_RUNTIME_DIR' "${berth[@]}" net enter shared -- true
+        refused 'set XDG_RUNTIME_DIR' "${berth[@]}" run -- true
+}
+user_without_runtime() {
+        berth_as user env -u XDG_RUNTIME_DIR "$@"
 }
 
 @test "user mode: ls, show and status, for people and for programs" { listings user "$BERTH_UID"; }
