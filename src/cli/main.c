@@ -86,8 +86,9 @@ static int unknown_command(char **argv) {
                 fprintf(stderr, "berth: unknown command %s; did you mean `berth %s`?\n",
                         n_group > 0 && typed ? typed : argv[0], nearest);
         else
-                fprintf(stderr, "berth: unknown command %s; `berth%s%s --help` lists them\n",
-                        n_group > 0 && typed ? typed : argv[0], n_group > 0 ? " " : "",
+                fprintf(stderr, "berth: unknown %s %s; `berth%s%s --help` lists them\n",
+                        argv[0][0] == '-' ? "option" : "command", n_group > 0 && typed ? typed : argv[0],
+                        n_group > 0 ? " " : "",
                         n_group > 0 ? argv[0] : "");
         return STATUS_MISUSED;
 }

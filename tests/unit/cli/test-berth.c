@@ -227,6 +227,7 @@ static void test_exit_statuses(void **state) {
                   "'tap-fd={net0.fd},mac={net0.mac}' k" },
                 { { "net", "show" }, 2, "NAME is missing" },
                 { { "net", "ls", "x" }, 2, "unexpected x" },
+                { { "--versoin" }, 2, "unknown option --versoin; `berth --help`" },
         };
         struct world *world = *state;
         struct pollfd pollfd = { .fd = world->listener, .events = POLLIN };
@@ -241,6 +242,18 @@ static void test_exit_statuses(void **state) {
                 assert_non_null(strstr(output, cases[i].text));
         }
         assert_int_equal(poll(&pollfd, 1, 0), 0);
+}
+
+/* Texts flow in lines that a terminal of 80 columns has. */
+static void test_help_width(void **state) {
+        struct world *world = *state;
+        int status;
+
+        START(world, "vm", "start", "--help");
+        _cleanup_free_ char *output = finish(world, &status);
+        assert_int_equal(status, 0);
+        for (char *rest = output, *line; (line = strsep(&rest, "\n"));)
+                assert_true(strlen(line) <= 80);
 }
 
 #define LISTED                                                                                               \
@@ -388,5 +401,5 @@ static void test_machine(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-HARNESS_MAIN(TEST(test_run), TEST(test_run_refused), TEST(test_exit_statuses), TEST(test_lists),
-             TEST(test_no_broker), TEST(test_machine))
+HARNESS_MAIN(TEST(test_run), TEST(test_run_refused), TEST(test_exit_statuses), TEST(test_help_width),
+             TEST(test_lists), TEST(test_no_broker), TEST(test_machine))
