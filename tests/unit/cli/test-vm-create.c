@@ -95,6 +95,8 @@ static void test_refused(void **state) {
                 { { "../x", "--kernel", ANY_FILE }, 2, "cannot be a VM's name" },
                 { { "web", "--kernel", "/nowhere" }, 1, "--kernel: cannot use /nowhere: No such file" },
                 { { "web", "--kernel", "/etc" }, 2, "/etc is no file" },
+                { { "Host", "--kernel", ANY_FILE }, 2, "\"Host\" cannot be a VM's name" },
+                { { "wpad", "--kernel", ANY_FILE }, 2, "\"wpad\" cannot be a VM's name" },
                 { { "web", "--image", "/nowhere" }, 1, "cannot use the image /nowhere: No such file" },
                 { { "web", "--kernel", ANY_FILE, "--cpus", "0" },
                   2,
