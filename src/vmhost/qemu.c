@@ -267,6 +267,20 @@ int qemu_spawn(const struct configuration *configuration, const struct session *
         return pidfd;
 }
 
+/* What these words of QEMU's come to in the configuration, or NULL. */
+static const char *translate(const char *words) {
+        static const char *const known[][2] = {
+                { "phys-bits too low", "\"memory_mib\" is more than the VM's processor can address" },
+                { "cannot set up guest memory", "\"memory_mib\" is more than this host gives" },
+                { "invalid kernel header", "\"kernel\" is no kernel of Linux for this processor" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+                if (strstr(words, known[i][0]))
+                        return known[i][1];
+        return NULL;
+}
+
 void qemu_last_words(const char *directory, char *buffer, size_t size) {
         _cleanup_free_ char *path = text_format("%s/" QEMU_LOG, directory);
         _cleanup_fd_ int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
@@ -274,6 +288,12 @@ void qemu_last_words(const char *directory, char *buffer, size_t size) {
         *buffer = '\0';
         if (fd >= 0)
                 file_last_line(fd, buffer, size);
+        const char *meaning = translate(buffer);
+        _cleanup_free_ char *whole = meaning ? text_format("%s (%s)", meaning, buffer) : NULL;
+        if (whole) {
+                snprintf(buffer, size, "%s", whole);
+                text_make_utf8(buffer);
+        }
 }
 
 void qemu_describe_confinement(const struct configuration *configuration, char *buffer, size_t size) {

@@ -34,7 +34,8 @@ int qemu_spawn(const struct configuration *configuration, const struct session *
                const char *directory, const char *name, qemu_commit_fn commit, void *data, pid_t *ret_pid,
                struct error *error);
 
-/* The last line of QEMU_LOG, which is the reason where QEMU ended by itself at its start; "" without one. */
+/* The last line of QEMU_LOG, which is the reason where QEMU ended by itself at its start; "" without one. Where it is known
+ * what that means for the configuration, this comes first. */
 void qemu_last_words(const char *directory, char *buffer, size_t size);
 
 /* How QEMU is confined here: "no new privileges, seccomp, Landlock (version 7)", or what is missing. */

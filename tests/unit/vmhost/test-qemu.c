@@ -76,8 +76,8 @@ static int teardown(void **state) {
 static int start(struct world *world, const char *more, struct error *error) {
         _cleanup_free_ char *path = text_format("%s/config.json", world->directory);
         _cleanup_free_ char *text = text_format(
-                "{\"memory_mib\":64,\"disk\":\"disk.raw\",\"disk_format\":\"raw\",\"cpus\":2%s%s}",
-                *more ? "," : "", more);
+                "{%s\"disk\":\"disk.raw\",\"disk_format\":\"raw\",\"cpus\":2%s%s}",
+                strstr(more, "\"memory_mib\"") ? "" : "\"memory_mib\":64,", *more ? "," : "", more);
 
         write_text(path, text);
         assert_int_equal(configuration_load(&world->configuration, path, "web", error), 0);
@@ -290,6 +290,31 @@ static void test_refused(void **state) {
         assert_int_equal(strlen(words), 4);
 }
 
+/* What QEMU says in terms of its own is led back to the configuration. */
+static void test_refused_in_its_terms(void **state) {
+        static const struct {
+                const char *more, *begin;
+        } cases[] = {
+                { "\"accelerator\":\"tcg\",\"memory_mib\":2097152", "\"memory_mib\" is more than " },
+                { "\"kernel\":\"/etc/passwd\"", "\"kernel\" is no kernel of Linux" },
+        };
+        struct world *world = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct error error = ERROR_INIT;
+                siginfo_t info = { 0 };
+                char words[256];
+
+                assert_true(start(world, cases[i].more, &error) >= 0);
+                assert_int_equal(waitid(P_PID, (id_t)world->pid, &info, WEXITED), 0);
+                world->pidfd = fd_close(world->pidfd);
+                world->configuration = configuration_free(world->configuration);
+                qemu_last_words(world->directory, words, sizeof(words));
+                assert_true(text_starts_with(words, cases[i].begin));
+                assert_non_null(strstr(words, " (qemu"));
+        }
+}
+
 static void test_missing(void **state) {
         struct world *world = *state;
         struct error error = ERROR_INIT;
@@ -359,5 +384,6 @@ static void test_accelerator(void **state) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 HARNESS_MAIN(TEST(test_machine), TEST(test_confined), TEST(test_not_confined), TEST(test_microvm),
-             TEST(test_refused), TEST(test_shares), TEST(test_missing), TEST(test_overlay),
+             TEST(test_refused), TEST(test_refused_in_its_terms), TEST(test_shares), TEST(test_missing),
+             TEST(test_overlay),
              cmocka_unit_test(test_accelerator))
