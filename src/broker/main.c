@@ -206,7 +206,7 @@ int main(int argc, char **argv) {
         log_set_name("berthd");
         r = options_parse(argc, argv, &program.options, &error);
         if (r < 0) {
-                log_error("%s", error_text(&error, r));
+                fprintf(stderr, "berthd: %s\n", error_text(&error, r));
                 return EXIT_USAGE;
         }
         if (r == OPTIONS_DONE)

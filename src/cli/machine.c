@@ -162,9 +162,8 @@ static void check_namespaces(struct machine_check *check, bool system, const str
                     "sysctl kernel.unprivileged_userns_clone=1 (as root)");
         else if (sysctl_is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", '1'))
                 set(check, name, MACHINE_MISSING, "restricted by AppArmor",
-                    "install Berth's AppArmor profile, or sysctl "
-                    "kernel.apparmor_restrict_unprivileged_userns=0 "
-                    "(as root)");
+                    "install Berth's AppArmor profile (see berthd(8)), or sysctl "
+                    "kernel.apparmor_restrict_unprivileged_userns=0 (as root)");
         else
                 set(check, name, MACHINE_MISSING, strerror(r),
                     "a container or a security policy forbids them: allow unshare(2) with CLONE_NEWUSER");

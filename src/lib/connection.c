@@ -52,7 +52,8 @@ static int explain(struct error *error, int code, const char *socket, bool syste
         case -ECONNREFUSED:
                 if (system && geteuid() != 0)
                         return error_set(error, code,
-                                         "no broker of the system listens at %s: root has to start it",
+                                         "no broker of the system listens at %s: root has to start it (berthd, or "
+                                         "systemctl start berthd.socket)",
                                          socket);
                 return error_set(error, code, "no broker listens at %s", socket);
         case -EACCES:

@@ -20,7 +20,7 @@ static int forbidden(int code, struct error *error) {
         if (fd >= 0 && read(fd, setting, sizeof(setting) - 1) > 0 && setting[0] == '1')
                 return error_set(error, code,
                                  "AppArmor forbids unprivileged user namespaces: install Berth's profile for "
-                                 "berth-network (contrib/apparmor), or set "
+                                 "berth-network (see berthd(8)), or set "
                                  "kernel.apparmor_restrict_unprivileged_userns=0");
         return error_errno(error, code,
                            "user namespaces are forbidden to this user (see kernel.unprivileged_userns_clone and "

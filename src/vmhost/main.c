@@ -330,7 +330,7 @@ int main(int argc, char **argv) {
         if (r == OPTIONS_DONE)
                 return EXIT_SUCCESS;
         if (r < 0) {
-                log_error("%s", error_text(&error, r));
+                fprintf(stderr, "vmhost: %s\n", error_text(&error, r));
                 return EXIT_USAGE;
         }
         if (program.options.check) {
