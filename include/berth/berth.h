@@ -29,7 +29,9 @@ extern "C" {
  *      BERTH_ERROR_IN_USE          -EBUSY       berth_remove: the network has leases
  *
  * Further ones that every exchange may end with: -ENOTCONN (no connection: connect first), -ECONNRESET (it
- * was lost meanwhile), -ETIMEDOUT, -EPROTO (the other side does not speak the protocol), -ENOMEM.
+ * was lost meanwhile), -ETIMEDOUT, -EPROTO (the other side does not speak the protocol), -ENOMEM; and without
+ * a code of the other side's, of a text that is not UTF-8 or longer than a request may be, -EINVAL and
+ * -EMSGSIZE.
  *
  * Ownership. An object belongs to the caller from the moment it is returned; its free function takes NULL,
  * and returns NULL. Objects do not depend on each other's memory: any order of freeing is fine. Pointers that
@@ -239,8 +241,8 @@ BERTH_API int berth_network_stop(struct berth_network *network, const struct ber
  * Forwards a port of the host to a VM of this network, by its name, which need not be there yet. `socket` was
  * bound by the caller to the host's port: a TCP socket that listens, or a UDP socket; its type decides. It is
  * borrowed: the network has its own copy from then on, and the forward lives as long as the lease, unless it
- * is ended before. *ret_forward, which may be NULL, is its number. -ENOTSOCK, -EPROTOTYPE (neither TCP nor
- * UDP).
+ * is ended before. *ret_forward, which may be NULL, is its number. -ENOTSOCK, -EPROTOTYPE (neither a stream
+ * nor datagrams), -EINVAL (of no internet family, a stream that does not listen, or forwarded already).
  */
 BERTH_API int berth_network_forward(struct berth_network *network, int socket, const char *name,
                                     uint16_t port, uint64_t *ret_forward);
