@@ -4,14 +4,28 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/memory.h"
+
+static void close_others(const int *kept, size_t n) {
+        for (unsigned from = 0, next; from < ~0U; from = next + 1) {
+                next = ~0U - 1; /* the first from here on that is kept, or beyond all */
+                for (size_t i = 0; i < n; i++)
+                        if (kept[i] >= 0 && (unsigned)kept[i] >= from && (unsigned)kept[i] < next)
+                                next = (unsigned)kept[i];
+                if (next > from)
+                        close_range(from, next - 1, 0);
+        }
+}
 
 /* By way of a child that ends at once and leaves its own to init. */
-int elsewhere_fork(void) {
+int elsewhere_fork(const int *kept, size_t n) {
         int status;
 
         pid_t pid = fork();
@@ -19,8 +33,10 @@ int elsewhere_fork(void) {
                 return -errno;
         if (pid == 0) {
                 pid = fork();
-                if (pid == 0)
+                if (pid == 0) {
+                        close_others(kept, n);
                         return 0;
+                }
                 _exit(pid < 0 ? 1 : 0);
         }
         while (waitpid(pid, &status, 0) < 0)
@@ -44,8 +60,24 @@ static bool closes_at_once(int fd) {
         return protocol == IPPROTO_UDP;
 }
 
+/* A child with copies of them, which ends with the last copy of `hold`, a pipe. */
+static void keep_copies(const int *fds, size_t n, const int hold[static 2]) {
+        _cleanup_free_ int *kept = reallocarray(NULL, n + 1, sizeof(*kept));
+        char byte;
+
+        if (!kept)
+                return;
+        memcpy(kept, fds, n * sizeof(*kept));
+        kept[n] = hold[0];
+        if (elsewhere_fork(kept, n + 1) != 0)
+                return;
+        while (read(hold[0], &byte, 1) < 0 && errno == EINTR)
+                ;
+        _exit(0);
+}
+
 void elsewhere_close_all(int *fds, size_t n) {
-        int saved = errno, hold[2];
+        int saved = errno, hold[2] = { -1, -1 };
         size_t n_left = 0;
 
         for (size_t i = 0; i < n; i++) {
@@ -53,18 +85,8 @@ void elsewhere_close_all(int *fds, size_t n) {
                         fds[i] = fd_close(fds[i]);
                 n_left += fds[i] >= 0;
         }
-        if (n_left > 0 && pipe2(hold, O_CLOEXEC) == 0) {
-                if (elsewhere_fork() == 0) {
-                        char byte;
-
-                        /* Until the caller has closed its own. */
-                        fd_close(hold[1]);
-                        while (read(hold[0], &byte, 1) < 0 && errno == EINTR)
-                                ;
-                        _exit(0);
-                }
-        } else
-                hold[0] = hold[1] = -1;
+        if (n_left > 0 && pipe2(hold, O_CLOEXEC) == 0)
+                keep_copies(fds, n, hold);
         for (size_t i = 0; i < n; i++)
                 fds[i] = fd_close(fds[i]);
         fd_close(hold[0]);

@@ -13,8 +13,12 @@
  * stranger's are never let in: see wire/stranger.h.
  */
 
-/* A child that nobody has to wait for: 0 in the child, 1 in the caller, or -errno. */
-int elsewhere_fork(void);
+/*
+ * A child that nobody has to wait for: 0 in the child, 1 in the caller, or -errno. Of the caller's file descriptors it
+ * has these alone (those that are not -1): where a lock or a listening socket was among the others, nobody would get it
+ * from a caller that was killed, for as long as the child is there.
+ */
+int elsewhere_fork(const int *kept, size_t n);
 
 /*
  * Closes a socket when fd is >= 0 and keeps errno. Returns -1, for `fd = elsewhere_close(fd)`. A Unix socket whose

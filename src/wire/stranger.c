@@ -59,15 +59,9 @@ static bool is_internet_socket(int fd) {
 }
 
 /* So that the kernel drops none of them here, where the caller waits for us. */
-static void make_room(int socket, int answer) {
-        unsigned low = (unsigned)MIN(socket, answer), high = (unsigned)MAX(socket, answer);
+static void make_room(void) {
         struct rlimit limit;
 
-        if (low > 0)
-                close_range(0, low - 1, 0);
-        if (high - low > 1)
-                close_range(low + 1, high - 1, 0);
-        close_range(high + 1, ~0U, 0);
         if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
                 limit.rlim_cur = limit.rlim_max;
                 setrlimit(RLIMIT_NOFILE, &limit);
@@ -102,7 +96,7 @@ _Noreturn static void run(int socket, int answer, char *data, size_t size, size_
         size_t n_fds = 0;
         char byte;
 
-        make_room(socket, answer);
+        make_room();
         report.n = receive(socket, &vector, 1, &control, MSG_DONTWAIT, fds, SCM_MAX_FD, &n_fds, &report.refused);
         report.refused |= n_fds > fds_max;
         for (size_t i = 0; i < n_fds && !report.refused; i++)
@@ -139,11 +133,9 @@ ssize_t stranger_receive(int socket, char *data, size_t size, int *ret_fds, size
 
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
                 return -errno;
-        r = elsewhere_fork();
-        if (r == 0) {
-                fd_close(pair[0]);
+        r = elsewhere_fork((const int[]){ socket, pair[1] }, 2);
+        if (r == 0)
                 run(socket, pair[1], data, size, fds_max);
-        }
         fd_close(pair[1]);
         n = r < 0 ? r : receive(pair[0], vectors, 2, &control, 0, ret_fds, fds_max, ret_n_fds, ret_refused);
         fd_close(pair[0]);

@@ -53,6 +53,27 @@ static void test_several(void **state) {
         fd_close(others[1]);
 }
 
+/* A lock or a listening socket of the caller's is not to be held by a child that is about to end. */
+static void test_kept(void **state) {
+        int answer[2], other[2];
+        bool alone = false;
+
+        assert_int_equal(pipe2(other, O_CLOEXEC), 0);
+        assert_int_equal(pipe2(answer, O_CLOEXEC), 0);
+        int r = elsewhere_fork((const int[]){ -1, answer[1] }, 2);
+        if (r == 0) {
+                alone = fcntl(other[1], F_GETFD) < 0 && fcntl(answer[0], F_GETFD) < 0;
+                _exit(write(answer[1], &alone, sizeof(alone)) < 0);
+        }
+        assert_int_equal(r, 1);
+        fd_close(answer[1]);
+        assert_int_equal(read(answer[0], &alone, sizeof(alone)), sizeof(alone));
+        assert_true(alone);
+        fd_close(answer[0]);
+        fd_close(other[0]);
+        fd_close(other[1]);
+}
+
 /* Without a child, where none is needed: nobody in this process's group of children is left, and errno is as it was. */
 static void test_plain(void **state) {
         int pair[2];
@@ -68,4 +89,4 @@ static void test_plain(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_lingering), cmocka_unit_test(test_queue), cmocka_unit_test(test_several),
-             cmocka_unit_test(test_plain))
+             cmocka_unit_test(test_kept), cmocka_unit_test(test_plain))
