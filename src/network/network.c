@@ -79,7 +79,8 @@ static void on_forward_removed(void *data, uint64_t lease, unsigned number) {
 }
 
 static void check_ready(struct network *network) {
-        if (network->ready || (network->dnsmasq && !dnsmasq_is_up(network->dnsmasq)))
+        /* Before there is a broker to tell, the uplink may already have failed. */
+        if (network->ready || !network->broker || (network->dnsmasq && !dnsmasq_is_up(network->dnsmasq)))
                 return;
         /* An uplink that cannot come up yet (a host without a network) is told by `list`, and is no reason to wait. */
         if (!network->uplink_ops->is_up(network->uplink) && !*network->uplink_ops->message(network->uplink))
