@@ -627,8 +627,10 @@ static void test_qemu_adopted(void **state) {
         configure(&vm, "");
         assert_int_equal(start_qemu(&vm), 0);
         qemu = qemu_of(&vm);
-        kill(pid_of(&vm), SIGKILL);
+        pid = pid_of(&vm);
+        kill(pid, SIGKILL);
         end_by(qemu, SIGKILL);
+        end_by(pid, 0);
         assert_int_equal(adopt_qemu(&vm), 4);
         assert_ended(&vm, "unknown", "none");
         await_unlocked(&vm);
