@@ -234,7 +234,8 @@ BERTH_API int berth_network_set_inheritable(struct berth_network *network, bool 
 BERTH_API int berth_network_start(struct berth_network *network,
                                   const struct berth_interface_options *options,
                                   struct berth_interface **ret);
-/* Removes an interface from its network. The object stays, to be freed; its tap carries nothing any more. */
+/* Removes an interface from its network. The object stays, to be freed; its tap carries nothing any more.
+ * -EINVAL: it is gone already. */
 BERTH_API int berth_network_stop(struct berth_network *network, const struct berth_interface *interface);
 
 /*
