@@ -28,6 +28,7 @@ static const struct command *const commands[] = {
 static int complain(const struct error *error, enum status status) {
         const char *line = error_text(error, error->code);
 
+        fflush(stdout); /* below what was printed, also where both end in one file */
         /* A second line says what to do next. */
         while (*line) {
                 int n = (int)strcspn(line, "\n");
