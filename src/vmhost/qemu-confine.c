@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "base/text.h"
@@ -90,6 +91,9 @@ static int add_images(struct rules *rules, const struct configuration *c, struct
                                          IMAGES_MAX);
                 }
                 rules->images[rules->n_images++] = backing;
+                if (access(backing, F_OK) < 0)
+                        return error_set(error, -errno, "%s, on which %s stands, cannot be found: %s", backing, image,
+                                         strerror(errno));
                 if (image == c->disk && !is_same_file(backing, c->image))
                         return error_set(error, -EINVAL,
                                          "%s stands on %s, which is not the configuration's \"image\"",

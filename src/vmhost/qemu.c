@@ -272,6 +272,7 @@ static const char *translate(const char *words) {
         static const char *const known[][2] = {
                 { "phys-bits too low", "\"memory_mib\" is more than the VM's processor can address" },
                 { "cannot set up guest memory", "\"memory_mib\" is more than this host gives" },
+                { "another process using the image", "another program writes to a disk, or to the image below it" },
                 { "invalid kernel header", "\"kernel\" is no kernel of Linux for this processor" },
         };
 

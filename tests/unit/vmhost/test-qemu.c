@@ -334,6 +334,8 @@ static void test_overlay(void **state) {
                 "qemu-img create -q -f raw %s/base 1M && qemu-img create -q -f qcow2 -b base -F raw "
                 "%s/over.qcow2",
                 world->directory, world->directory);
+        _cleanup_free_ char *base = text_format("%s/base", world->directory),
+                            *moved = text_format("%s/moved", world->directory);
         _cleanup_free_ char *qemu_img = process_find_program("qemu-img", NULL);
         struct error error = ERROR_INIT;
 
@@ -342,7 +344,7 @@ static void test_overlay(void **state) {
         assert_int_equal(system(command), 0);
         free(world->disk);
         world->disk = text_format("%s/over.qcow2", world->directory);
-        const char *const images[] = { "disk.raw", "base" };
+        const char *const images[] = { "disk.raw", "moved", "base" };
         for (size_t i = 0; i < ARRAY_SIZE(images); i++) {
                 _cleanup_free_ char *path = text_format("%s/config.json", world->directory);
                 _cleanup_free_ char *text = text_format(
@@ -351,6 +353,8 @@ static void test_overlay(void **state) {
                         images[i]);
 
                 write_text(path, text);
+                if (i > 0)
+                        assert_int_equal(rename(i == 1 ? base : moved, i == 1 ? moved : base), 0);
                 world->configuration = configuration_free(world->configuration);
                 assert_int_equal(configuration_load(&world->configuration, path, "web", NULL), 0);
                 world->pidfd = qemu_spawn(world->configuration, NULL, world->directory, "web", NULL, NULL,
@@ -358,6 +362,9 @@ static void test_overlay(void **state) {
                 if (i == 0) {
                         assert_int_equal(world->pidfd, -EINVAL);
                         assert_non_null(strstr(error.text, "is not the configuration's \"image\""));
+                } else if (i == 1) {
+                        assert_int_equal(world->pidfd, -ENOENT);
+                        assert_non_null(strstr(error.text, "/base, on which "));
                 }
         }
         assert_true(world->pidfd >= 0);
