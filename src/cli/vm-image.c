@@ -27,6 +27,16 @@ static int run_qemu_img(const char *const *argv, char **ret_output, struct error
         return r;
 }
 
+/* qemu-img asks where it could tell. */
+static int explain(const char *path, int code, struct error *error) {
+        if (!error || !strstr(error->text, "another process using the image"))
+                return code;
+        return error_set(error, code,
+                         "%s is in use: another program writes to it\n"
+                         "end that first, a VM perhaps; while layers stand on it, an image must not change",
+                         path);
+}
+
 /* The format by what the owner says, or what the content looks like; *ret is a literal. */
 static int choose_format(const struct vm_image *image, const char *said, const char *found, const char **ret,
                          struct error *error) {
@@ -87,7 +97,7 @@ int vm_image_probe(struct vm_image *ret, const char *path, const char *format, s
                 return error_set(error, -EINVAL, "%s is no file", image.path);
         r = run_qemu_img(format ? argv : guess, &text, error);
         if (r < 0)
-                return r;
+                return explain(image.path, r, error);
         info = json_loads(text, 0, NULL);
         image.size = (uint64_t)view_integer(info, "virtual-size");
         if (!info || image.size == 0)

@@ -606,6 +606,16 @@ static void test_closed_streams(void **state) {
         assert_int_equal(fixture_count_vms(fixture), 4);
 }
 
+/* What QEMU does to an image that it writes to (block/file-posix.c): byte 101 says that somebody does. Returns the fd. */
+static int hold(const char *image) {
+        struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1 };
+        int fd = open(image, O_RDWR | O_CLOEXEC);
+
+        assert_true(fd >= 0);
+        assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+        return fd;
+}
+
 static void test_bad_images(void **state) {
         struct fixture *fixture = *state;
         _cleanup_free_ char *base = text_format("%s/base.qcow2", fixture->config);
@@ -615,6 +625,8 @@ static void test_bad_images(void **state) {
         _cleanup_free_ char *other = text_format("%s/other.vmdk", fixture->config);
         _cleanup_free_ char *large = text_format("%s/large.img", fixture->config);
         _cleanup_free_ char *empty = text_format("%s/empty.img", fixture->config);
+        _cleanup_free_ char *held = text_format("%s/held.qcow2", fixture->config);
+        _cleanup_fd_ int holder = -1;
         const struct {
                 const char *arguments[4], *reason;
         } cases[] = {
@@ -626,6 +638,7 @@ static void test_bad_images(void **state) {
                 { { large, "--disk-size", "1G" }, "the image holds a disk of 2 GiB already" },
                 { { empty }, "holds no disk" },
                 { { "/dev/null" }, "/dev/null is no file" },
+                { { held }, "held.qcow2 is in use: another program writes to it" },
         };
 
         if (!has_qemu_img())
@@ -633,6 +646,8 @@ static void test_bad_images(void **state) {
         qemu_img(ARGUMENTS("qemu-img", "create", "-q", "-f", "qcow2", base, "1M"));
         qemu_img(ARGUMENTS("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, layer));
         qemu_img(ARGUMENTS("qemu-img", "create", "-q", "-f", "qcow2", lying, "1M"));
+        qemu_img(ARGUMENTS("qemu-img", "create", "-q", "-f", "qcow2", held, "1M"));
+        holder = hold(held);
         qemu_img(ARGUMENTS("qemu-img", "create", "-q", "-f", "vmdk", other, "1M"));
         qemu_img(ARGUMENTS("qemu-img", "create", "-q", "-f", "raw", large, "2G"));
         assert_int_equal(file_write(broken, "not a disk", 10, 0600, false, NULL), 0);
