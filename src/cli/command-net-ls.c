@@ -84,15 +84,13 @@ static void print_none(struct session *session, bool all) {
         _cleanup_free_ char *orphans = orphans_list(berth_get_socket(session->berth));
 
         if (orphans && orphans[0])
-                printf("No broker is running; left by the last one: %s.\n"
-                       "The next `berth run` starts a broker, which takes them over.\n",
-                       orphans);
+                printf("No broker is running; left by the last one: %s.\nThe next one takes them over: %s.\n",
+                       orphans, session_broker_start(session));
         else
                 puts("No networks are running.");
         if (all)
-                printf("Built in are %s and %s; files that define others are read by the broker, which the next\n"
-                       "`berth run` starts.\n",
-                       built_in[0], built_in[1]);
+                printf("Built in are %s and %s; the others are known when a broker runs: %s.\n", built_in[0],
+                       built_in[1], session_broker_start(session));
 }
 
 static int print_table(struct session *session, const json_t *list, bool all) {

@@ -24,7 +24,7 @@ static void print_broker(const struct session *session, const json_t *list) {
         else if (session->error.code < 0)
                 printf("%-*snot reached: %s\n", LABEL_WIDTH, "broker", session->error.text);
         else
-                printf("%-*snot running: it starts when it is first needed\n", LABEL_WIDTH, "broker");
+                printf("%-*snot running: %s\n", LABEL_WIDTH, "broker", session_broker_start(session));
         if (socket)
                 printf("%-*s%s\n", LABEL_WIDTH, "socket", socket);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -59,6 +60,15 @@ int session_connect_running(struct session *session) {
         if (r == -ENOENT || r == -ECONNREFUSED)
                 return 0;
         return r < 0 ? r : 1;
+}
+
+const char *session_broker_start(const struct session *session) {
+        const char *named = getenv("BERTH_SOCKET");
+
+        if (named && named[0])
+                return "who set BERTH_SOCKET has to start it";
+        return session->system && geteuid() != 0 ? "root has to start it"
+                                                 : "it starts when it is first needed";
 }
 
 int session_misused(struct session *session, const char *format, ...) {

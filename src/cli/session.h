@@ -25,6 +25,9 @@ int session_connect(struct session *session);
  */
 int session_connect_running(struct session *session);
 
+/* What becomes of a broker that does not run: the end of a sentence for people. */
+const char *session_broker_start(const struct session *session);
+
 /* The caller's mistake; returns -EINVAL. */
 int session_misused(struct session *session, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The text of the library's last failure, with what was being done and what to do next. Returns code. */

@@ -55,7 +55,8 @@ refused() {
         user net ls --all | grep -F 'Built in are shared and host'
         user net ls --json | jq -e '.networks == [] and .broker == null'
         [ "$(user net ls --names | xargs)" = "shared host" ]
-        user status | grep -E '^broker +not running'
+        user status | grep -E '^broker +not running: it starts when it is first needed$'
+        user --system status | grep -E '^broker +not running: root has to start it$'
         user status --json |
                 jq -e '.broker == null and (.checks | length > 3) and (.socket | endswith("/berth/broker.sock"))'
         refused 'not running' user net show shared
