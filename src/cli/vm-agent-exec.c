@@ -17,8 +17,9 @@
 #include "cli/vm-request.h"
 #include "cli/vm-state.h"
 
-#define ANSWER_MS 10000 /* for an agent that lives, between two lines */
+#define ANSWER_MS 10000 /* for an agent that lives, to begin an answer */
 #define SYNC_MS 2000 /* for one that may not be there */
+#define END_MS 5000 /* for QEMU's process to end when it has hung up */
 #define PAUSE_MIN_MS 10 /* between two looks whether it has ended; doubled each time */
 #define PAUSE_MAX_MS 500
 
@@ -31,6 +32,33 @@ static void pause_ms(unsigned ms) {
 static int ask(const struct vm *vm, const char *command, json_t *consume_arguments, unsigned ms, json_t **ret,
                struct error *error) {
         return vm_agent_ask(vm->directory, command, consume_arguments, vm_clock_in_ms(ms), ret, error);
+}
+
+/* What answers is QEMU, whatever the guest does: one that hangs up, or is not there, is on its end. */
+static bool is_hangup(int code) {
+        return code == -ECONNRESET || code == -EPIPE || code == -ECONNREFUSED || code == -ENOENT;
+}
+
+/* Whether the run that `state` tells of is over. Its vmhost may still be there, to write the record or for the next
+ * run. */
+static bool has_ended(const struct vm *vm, const json_t *state, int code) {
+        uint64_t deadline = vm_clock_in_ms(END_MS);
+
+        if (!json_is_object(json_object_get(state, "run")))
+                return vm_presence(vm->directory) == VM_PRESENCE_NONE;
+        while (vm_state_runs(state)) {
+                if (!is_hangup(code) || vm_clock_left_ms(deadline) == 0)
+                        return false;
+                pause_ms(PAUSE_MIN_MS);
+        }
+        return true;
+}
+
+static int fail_ended(struct session *session, const struct vm *vm, const char *when) {
+        return error_set(&session->error, -EHOSTDOWN,
+                         "VM %s ended %s\n"
+                         "`berth vm show %s` tells how",
+                         vm->name, when, vm->name);
 }
 
 /* A guest that boots has none yet; one without the package never will. */
@@ -148,7 +176,7 @@ static int conclude(struct session *session, const struct vm *vm, const json_t *
         return signal > 0 ? 128 + (int)(signal & 127) : (int)(code & 255);
 }
 
-static int await_end(struct session *session, const struct vm *vm, json_int_t pid) {
+static int await_end(struct session *session, const struct vm *vm, const json_t *state, json_int_t pid) {
         unsigned ms = PAUSE_MIN_MS;
 
         for (;;) {
@@ -159,9 +187,8 @@ static int await_end(struct session *session, const struct vm *vm, json_int_t pi
 
                 if (r == 0 && json_is_true(json_object_get(status, "exited")))
                         return conclude(session, vm, status);
-                if (r < 0 && vm_presence(vm->directory) == VM_PRESENCE_NONE)
-                        return error_set(&session->error, -EHOSTDOWN, "VM %s ended while the command ran",
-                                         vm->name);
+                if (r < 0 && has_ended(vm, state, r))
+                        return fail_ended(session, vm, "while the command ran");
                 if (r < 0)
                         return error_set(&session->error, r,
                                          "%s: the guest agent lost the command, which may still run (process "
@@ -173,7 +200,7 @@ static int await_end(struct session *session, const struct vm *vm, json_int_t pi
 }
 
 int vm_agent_exec(struct session *session, const struct vm *vm, const struct vm_agent_exec *exec) {
-        json_auto_t *request = NULL, *begun = NULL;
+        json_auto_t *request = NULL, *begun = NULL, *state = NULL;
         struct error error = ERROR_INIT;
 
         /* Before our input is read, which can be done once only. */
@@ -184,13 +211,16 @@ int vm_agent_exec(struct session *session, const struct vm *vm, const struct vm_
                 r = make_request(exec, &request, &session->error);
         if (r < 0)
                 return r;
+        vm_state_load(vm->directory, &state, NULL); /* which run it is */
         r = ask(vm, "guest-exec", json_incref(request), ANSWER_MS, &begun, &error);
         if (r == -EREMOTEIO)
                 return error_set(&session->error, r, "%s: the guest agent does not run %s: %s", vm->name,
                                  exec->words[0], error.text);
+        if (r < 0 && has_ended(vm, state, r))
+                return fail_ended(session, vm, "when the command was to begin");
         if (r < 0)
                 return error_set(&session->error, r, "%s: %s", vm->name, error_text(&error, r));
         if (view_integer(begun, "pid") <= 0)
                 return error_set(&session->error, -EPROTO, "%s: the guest agent named no process", vm->name);
-        return await_end(session, vm, view_integer(begun, "pid"));
+        return await_end(session, vm, state, view_integer(begun, "pid"));
 }

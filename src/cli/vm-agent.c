@@ -19,11 +19,13 @@
 
 #define DELIMITER '\xff' /* a byte that no JSON has */
 #define READ_SIZE 65536
+#define QUEUE_PAUSE_MS 20 /* between attempts to get into a queue that is full */
 
 /* One connection. */
 struct talk {
         int fd; /* borrowed */
         uint64_t deadline;
+        bool earns; /* what comes moves the deadline: it is the answer */
         char *input; /* what came and is not looked at yet */
         size_t used, room;
 };
@@ -95,6 +97,8 @@ static int receive(struct talk *talk) {
                 ssize_t n = recv(talk->fd, talk->input + talk->used, talk->room - talk->used, MSG_DONTWAIT);
                 if (n > 0) {
                         talk->used += (size_t)n;
+                        if (talk->earns)
+                                talk->deadline += (uint64_t)n * 1000000 / VM_AGENT_RATE;
                         return 0;
                 }
                 if (n == 0)
@@ -199,6 +203,7 @@ int vm_agent_talk(int socket, uint32_t id, const char *command, const json_t *ar
         int r = synchronise(&talk, id);
         if (r >= 0)
                 r = send_command(&talk, "", command, arguments);
+        talk.earns = true;
         if (r >= 0)
                 r = receive_line(&talk, &answer);
         if (r == -EMSGSIZE)
@@ -208,10 +213,23 @@ int vm_agent_talk(int socket, uint32_t id, const char *command, const json_t *ar
         return take_answer(answer, command, ret, error);
 }
 
+/* QEMU takes one client at a time, and lets a few wait in its queue; where that is full, others are at it. */
+static int connect_to_agent(const char *directory, uint64_t deadline) {
+        for (;;) {
+                int fd = vm_connect(directory, VM_AGENT_SOCKET);
+
+                if (fd != -EAGAIN)
+                        return fd;
+                if (vm_clock_left_ms(deadline) == 0)
+                        return -ETIMEDOUT;
+                poll(NULL, 0, QUEUE_PAUSE_MS);
+        }
+}
+
 int vm_agent_ask(const char *directory, const char *command, json_t *consume_arguments, uint64_t deadline,
                  json_t **ret, struct error *error) {
         json_auto_t *arguments = consume_arguments;
-        _cleanup_fd_ int fd = vm_connect(directory, VM_AGENT_SOCKET);
+        _cleanup_fd_ int fd = connect_to_agent(directory, deadline);
         uint32_t id;
 
         if (fd < 0)

@@ -33,7 +33,7 @@ ended() {
 }
 
 @test "Debian lets in by the key of its making, has its address, and shuts down by its agent" {
-        local key image=$GUEST_IMAGES/debian
+        local key image=$GUEST_IMAGES/debian several i
         key=$(user_directory "$BERTH_UID")/id_ed25519
         berth_as user ssh-keygen -q -t ed25519 -N '' -f "$key"
         vm user create deb --image "$image/debian.raw" --image-format raw --kernel "$image/vmlinuz" --initrd "$image/initrd.img" \
@@ -58,6 +58,8 @@ ended() {
         [ "$status" -eq 143 ]
         [ "$(printf 'one\0two' | vm user exec --agent --input deb -- od -An -c | tr -s ' ')" = ' o n e \0 t w o' ]
         [ "$(vm user exec --agent deb -- head -c 3000000 /dev/zero | wc -c)" = 3000000 ]
+        several=$(for i in 1 2 3 4 5 6; do vm user exec --agent deb -- echo "$i" & done; wait)
+        [ "$(sort <<<"$several" | xargs)" = '1 2 3 4 5 6' ]
         by_agent user deb nowhere
         [ "$status" -eq 125 ]
         [[ $stderr == *"the guest agent does not run nowhere: "* ]]

@@ -22,9 +22,11 @@
 
 #define PATIENCE_MS 20000 /* where an answer is due */
 #define SHORT_MS 300 /* where none comes */
+#define SLOW_MS 3000 /* where one comes late */
+#define SPACE (4UL * 1024 * 1024) /* bytes: worth more than a minute */
 
 /* A guest, by what it says: "%I" is the id that it was asked to give back, "%S" a reply that is awaited
- * first, "%F" an endless flood, "%H" hanging up. */
+ * first, "%F" an endless flood, "%H" hanging up, "%W" much white space and then nothing for longer than SLOW_MS. */
 struct guest {
         char *directory;
         pid_t pid;
@@ -72,6 +74,12 @@ __attribute__((noreturn)) static void play(int listener, const char *script) {
                         break;
                 case 'S':
                         hear(fd, line, sizeof(line));
+                        break;
+                case 'W':
+                        memset(flood, ' ', sizeof(flood));
+                        for (size_t i = 0; i < SPACE; i += sizeof(flood))
+                                say(fd, flood, sizeof(flood));
+                        poll(NULL, 0, SLOW_MS + SHORT_MS);
                         break;
                 case 'L':
                 case 'F':
@@ -191,6 +199,19 @@ static void test_endless_line(void **state) {
         end(&guest);
 }
 
+/* A long answer takes its time, and is not lost for that. */
+static void test_slow(void **state) {
+        struct guest guest = begin(SYNC "{\"return\":%W 5}\n");
+        struct error error = ERROR_INIT;
+        json_auto_t *answer = NULL;
+
+        assert_int_equal(vm_agent_ask(guest.directory, "guest-exec-status", NULL, vm_clock_in_ms(SLOW_MS),
+                                      &answer, &error),
+                         0);
+        assert_int_equal(json_integer_value(answer), 5);
+        end(&guest);
+}
+
 static void test_nobody(void **state) {
         char *directory = harness_make_directory();
         _cleanup_free_ char *path = text_format("%s/" VM_AGENT_SOCKET, directory);
@@ -208,4 +229,5 @@ static void test_nobody(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_answers), cmocka_unit_test(test_no_answer),
-             cmocka_unit_test(test_endless_line), cmocka_unit_test(test_nobody))
+             cmocka_unit_test(test_endless_line), cmocka_unit_test(test_slow),
+             cmocka_unit_test(test_nobody))
