@@ -111,8 +111,10 @@ int vm_launch_finish(struct session *session, const struct vm *vm, struct progra
 }
 
 int vm_adopt(struct session *session, const struct vm *vm) {
-        uint64_t deadline = vm_clock_in_ms(ADOPTION_MS);
+        return vm_adopt_until(session, vm, vm_clock_in_ms(ADOPTION_MS));
+}
 
+int vm_adopt_until(struct session *session, const struct vm *vm, uint64_t deadline) {
         while (vm_presence(vm->directory) == VM_PRESENCE_ORPHAN) {
                 _cleanup_(program_deinit) struct program program = PROGRAM_INIT;
                 int r;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdint.h>
 
 #include "cli/program.h"
 #include "cli/session.h"
@@ -20,6 +21,8 @@ int vm_launch_finish(struct session *session, const struct vm *vm, struct progra
 /* Gives a VM that runs without a vmhost a new one. Where it does not run, or ends meanwhile, nothing is
  * started. 0 or -errno. */
 int vm_adopt(struct session *session, const struct vm *vm);
+/* The same with a deadline of vm-clock.h of one's own, for tests. */
+int vm_adopt_until(struct session *session, const struct vm *vm, uint64_t deadline);
 
 /* What vmhost makes of a VM's file: a new reference to an object with all defaults. -EINVAL with "FILE:LINE:
  * reason" where it is wrong; another -errno. Asks no VM. */

@@ -302,6 +302,7 @@ process_ended() {
 }
 
 @test "error 3: limits of connections, handles and interfaces are each user's own" {
+        local crowded=()
         berth_broker system
         berth_define system open '{"mode":"host","dhcp":false,"dns":false,"router_advertisement":false,"allow":{"users":["*"]}}'
         client_start one system
@@ -310,6 +311,17 @@ process_ended() {
         CLIENT_SECONDS=180 run client_tell one many 300 start open
         echo "$output"
         [[ $status == 1 && $output == "3 after 253 "* ]]
+        # Some more, with long names, are more than a line lists: the network leaves them out, and says so.
+        for i in {10..41}; do
+                ((i % 16 == 10)) && crowded+=("$BERTH_BUILD/src/cli/berth" run --system)
+                crowded+=(--network "open,name=$(printf '%060d' "$i")")
+                ((i % 16 == 9)) && crowded+=(--)
+        done
+        as_user 1001 "${crowded[@]}" sh -c '"$1" --system net show --json open && "$1" --system net show open' sh "$BERTH_BUILD/src/cli/berth" >"$WORLD/shown"
+        jq -sRe 'split("\n}\n") | (.[0] + "}" | fromjson) | .left_out == ["interfaces"] and .forwards == [] and
+                (.clients | length) == 3 and (has("interfaces") | not) and
+                .message == "interfaces and forwards are more than a line lists"' "$WORLD/shown"
+        grep -x 'Interfaces are left out: interfaces and forwards are more than a line lists' "$WORLD/shown"
         as_user 1001 "$BERTH_BUILD/src/cli/berth" run --system --network open -- true
         # They all go with their lease, and make room.
         client_tell one close open
