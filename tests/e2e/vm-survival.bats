@@ -171,23 +171,29 @@ adopted() {
         spawn_end events
 }
 
-@test "a vmhost that is stopped: the list says silent, in time" {
+@test "a vmhost that is stopped: the list says silent, in time, and who waits for it is told" {
         vm_create user silent --no-network
         vm_create user other --no-network
         vm user start silent
         vm user start other
         host=$(vm_host user silent)
+        spawn --ready silent events berth_as user berth vm events
+        spawn waiting berth_as user berth vm wait silent
         vm_signal STOP "$host"
         vm user ls --json | jq -e 'map({(.name): .state}) | add | .silent == "silent" and .other == "running"'
+        eventually 20 eval "spawn_output events | grep 'the vmhost of silent does not answer (pid $host, since '"
+        eventually 20 eval "spawn_output waiting | grep 'the vmhost of silent does not answer (pid $host'"
+        spawn_running events
         vm_signal CONT "$host"
         eventually 5 eval '! is_in user silent silent'
+        vm user kill other
+        eventually 5 eval "spawn_output events | grep 'other  *end'"
 }
 
 # --- What is left of what was killed ---
 
 @test "vmhost and QEMU killed: the next start finds nothing in its way, and says that the end is unknown" {
-        vm_create system gone
-        vm system start gone
+        vm_up system gone
         host=$(vm_host system gone) qemu=$(vm_qemu system gone)
         vm_signal KILL "$host" "$qemu"
         eventually 5 vm_ended "$host"
@@ -196,7 +202,7 @@ adopted() {
         [ "$(state system gone)" = failed ]
         run vm system wait --json gone
         [ "$status" -eq 1 ]
-        jq -e '.by == "unknown"' <<<"$output"
+        jq -e '.by == "unknown" and (.console_tail | any(contains("berth-guest: ready")))' <<<"$output"
         vm system start gone
         [ "$(vm_qemu system gone)" != "$qemu" ]
         vm_fact system gone '.state == "running" and .last_end.by == "unknown"'
