@@ -24,6 +24,6 @@ bool text_is_uuid(const char *s);
 
 /* Makes each byte a '?' that belongs to no well-formed UTF-8: of anybody's bytes, or a character cut in two. */
 void text_make_utf8(char *text);
-/* The same, and makes control characters blanks, those of ECMA-48 beyond ASCII (U+0080 to U+009F) too: what is left
- * neither begins a line nor steers a terminal. */
+/* The same, and makes control characters blanks, those of ECMA-48 beyond ASCII (U+0080 to U+009F) too: what
+ * is left neither begins a line nor steers a terminal. */
 void text_make_printable(char *text);

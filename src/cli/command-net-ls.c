@@ -37,7 +37,8 @@ static void print_names(const json_t *list) {
                         puts(view_string(entry, "name"));
 }
 
-/* A network whose process does not answer has none, nor one that would make the answer too long for a line. */
+/* A network whose process does not answer has none, nor one that would make the answer too long for a line.
+ */
 static void add_count(struct table *table, const json_t *list) {
         if (list)
                 table_add(table, "%zu", json_array_size(list));

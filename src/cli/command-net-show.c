@@ -81,8 +81,8 @@ static void print_facts(const json_t *network) {
         print_services(network);
 }
 
-/* Whether a list is there. Where it is not, it says why: an answer that does not fit a line lacks what is longest, and
- * that is not to look as if there were none. */
+/* Whether a list is there. Where it is not, it says why: an answer that does not fit a line lacks what is
+ * longest, and that is not to look as if there were none. */
 static bool has_list(const json_t *network, const char *key, const char *title) {
         const json_t *left_out = json_object_get(network, "left_out"), *entry;
         const char *what = "not known";

@@ -39,8 +39,8 @@ static bool is_hangup(int code) {
         return code == -ECONNRESET || code == -EPIPE || code == -ECONNREFUSED || code == -ENOENT;
 }
 
-/* Whether the run that `state` tells of is over. Its vmhost may still be there, to write the record or for the next
- * run. */
+/* Whether the run that `state` tells of is over. Its vmhost may still be there, to write the record or for
+ * the next run. */
 static bool has_ended(const struct vm *vm, const json_t *state, int code) {
         uint64_t deadline = vm_clock_in_ms(END_MS);
 

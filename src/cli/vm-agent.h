@@ -9,9 +9,9 @@
 /*
  * The agent (docs/interop/qemu-ga in QEMU) is behind a socket in the VM's directory that serves one client at
  * a time, and vmhost wants it for a stop: it is connected to for one command, and left. A guest can say there
- * whatever it likes, at whatever length and pace; that costs the caller no more than VM_AGENT_REPLY_MAX bytes, and its
- * deadline with a second more for each VM_AGENT_RATE bytes of the answer: a command's output is there for one reader
- * only, and an emulated guest passes it on slowly.
+ * whatever it likes, at whatever length and pace; that costs the caller no more than VM_AGENT_REPLY_MAX
+ * bytes, and its deadline with a second more for each VM_AGENT_RATE bytes of the answer: a command's output
+ * is there for one reader only, and an emulated guest passes it on slowly.
  */
 #define VM_AGENT_REPLY_MAX                                                                                   \
         (64 * 1024 * 1024) /* bytes: both outputs of a command as the agent keeps them, in base64 */

@@ -86,8 +86,8 @@ static int find_console(struct attachment *a) {
         return 1;
 }
 
-/* A console that says nothing looks like a guest that has nothing to say. It stays: a vmhost that is frozen is
- * replaced like one that was killed. */
+/* A console that says nothing looks like a guest that has nothing to say. It stays: a vmhost that is frozen
+ * is replaced like one that was killed. */
 static void look_at_vmhost(struct attachment *a) {
         bool silent = vm_pulse_look(&a->pulse);
         _cleanup_free_ char *text = NULL;

@@ -13,6 +13,7 @@ enum vm_attach_result {
 /*
  * Shows the console on standard output, the last part of what was printed before first; where standard input
  * is a terminal it is made raw, and what is typed goes to the VM. Goes on over restarts of the VM and of its
- * vmhost, and tells of a vmhost that does not answer. The terminal is as it was on return. An enum vm_attach_result or -errno.
+ * vmhost, and tells of a vmhost that does not answer. The terminal is as it was on return. An enum
+ * vm_attach_result or -errno.
  */
 int vm_attach(const struct vm *vm, int *ret_signal, struct error *error);

@@ -209,7 +209,8 @@ int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
                 if (r != 0 || over)
                         return r;
                 pollfds[2].fd = end ? vm_channel_fd(end) : -1;
-                if (poll(pollfds, ARRAY_SIZE(pollfds), end ? vm_clock_left_ms(pulse.next) : LOOK_MS) < 0 && errno != EINTR)
+                if (poll(pollfds, ARRAY_SIZE(pollfds), end ? vm_clock_left_ms(pulse.next) : LOOK_MS) < 0 &&
+                    errno != EINTR)
                         return error_errno(error, -errno, "cannot wait for the console's log");
                 discard_events(log->watch);
                 if (pollfds[1].revents)

@@ -33,6 +33,6 @@ int vm_log_print(struct vm_log *log, uint64_t lines, bool older, struct error *e
 /* Prints what has come since. 0, 1 where it was stopped, or -errno. */
 int vm_log_drain(struct vm_log *log, struct error *error);
 /* Goes on printing until the VM has ended for good: 0; 1 when stop_fd (-1: none) becomes readable; or -errno,
- * -EPIPE (or SIGPIPE) as soon as nobody reads standard output any more, -ETIMEDOUT when vmhost does not answer any
- * more. */
+ * -EPIPE (or SIGPIPE) as soon as nobody reads standard output any more, -ETIMEDOUT when vmhost does not
+ * answer any more. */
 int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error);

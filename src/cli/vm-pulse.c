@@ -33,8 +33,7 @@ static bool is_owed(struct vm_pulse *pulse) {
 static void ask(struct vm_pulse *pulse) {
         json_auto_t *request = json_pack("{s:s}", "method", "status");
 
-        pulse->refused = request &&
-                         vm_channel_open(&pulse->question, pulse->directory, request) == -EAGAIN;
+        pulse->refused = request && vm_channel_open(&pulse->question, pulse->directory, request) == -EAGAIN;
 }
 
 bool vm_pulse_look(struct vm_pulse *pulse) {

@@ -86,7 +86,8 @@ int vm_silent(struct error *error, const struct vm *vm, int64_t since_ms) {
         char line[VM_VIEW_LINE_SIZE];
 
         return error_set(error, -ETIMEDOUT, "%s\n" ADVICE,
-                         vm_describe_silence(vm->name, vm->directory, since_ms, line), vm->directory, vm->name);
+                         vm_describe_silence(vm->name, vm->directory, since_ms, line), vm->directory,
+                         vm->name);
 }
 
 void vm_tell_silent(const char *name, const char *directory, int64_t since_ms) {

@@ -24,11 +24,12 @@ int vm_request(struct session *session, const struct vm *vm, const char *method,
 int vm_not_running(struct session *session, const struct vm *vm);
 /* Whether the vmhost answers at all, before its answer is waited for without end. 0 or as vm_request. */
 int vm_check_answers(struct session *session, const struct vm *vm, unsigned timeout_ms);
-/* That it does not, and what to do about it: as the text of an error, which is -ETIMEDOUT and returned, or said on
- * standard error. `since_ms` is by vm_clock_wall_ms, or 0 where it is not known. */
+/* That it does not, and what to do about it: as the text of an error, which is -ETIMEDOUT and returned, or
+ * said on standard error. `since_ms` is by vm_clock_wall_ms, or 0 where it is not known. */
 int vm_silent(struct error *error, const struct vm *vm, int64_t since_ms);
 void vm_tell_silent(const char *name, const char *directory, int64_t since_ms);
-/* "the vmhost of web does not answer (pid 812, since 2024-05-01 13:05:09)", with as much as is known. Returns buffer. */
+/* "the vmhost of web does not answer (pid 812, since 2024-05-01 13:05:09)", with as much as is known. Returns
+ * buffer. */
 char *vm_describe_silence(const char *name, const char *directory, int64_t since_ms,
                           char buffer[static VM_VIEW_LINE_SIZE]);
 

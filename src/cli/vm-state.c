@@ -24,7 +24,8 @@
 /* The last lines of the console, which nobody has put into a record. NULL when memory is short. */
 static json_t *read_console(const char *directory) {
         _cleanup_free_ char *path = text_format("%s/" VM_CONSOLE_LOG, directory);
-        _cleanup_fd_ int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK) : -1;
+        _cleanup_fd_ int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK)
+                                   : -1;
         _cleanup_(tail_freep) char **lines = tail_read(fd, TAIL_LINES);
         json_t *array = lines ? json_array() : NULL;
 
@@ -35,10 +36,11 @@ static json_t *read_console(const char *directory) {
 
 /* In the words of vmhost's record_lost_run. */
 static int tell_lost_run(json_t *state, const char *directory) {
-        json_t *end = json_pack("{s:I, s:s, s:s, s:n, s:n, s:b, s:s, s:i, s:o}", "at", (json_int_t)vm_clock_wall_ms(),
-                                "by", "unknown", "stage", "none", "exit_code", "signal", "panicked", 0,
-                                "reason", "it ended while no vmhost ran; this is when that was noticed",
-                                "uptime_ms", 0, "console_tail", read_console(directory));
+        json_t *end = json_pack("{s:I, s:s, s:s, s:n, s:n, s:b, s:s, s:i, s:o}", "at",
+                                (json_int_t)vm_clock_wall_ms(), "by", "unknown", "stage", "none", "exit_code",
+                                "signal", "panicked", 0, "reason",
+                                "it ended while no vmhost ran; this is when that was noticed", "uptime_ms", 0,
+                                "console_tail", read_console(directory));
 
         if (json_object_set_new(state, "last_end", end) < 0 ||
             json_object_set_new(state, "phase", json_string("failed")) < 0 ||

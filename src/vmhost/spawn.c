@@ -88,8 +88,8 @@ static unsigned next_kept(const struct spawn *spawn, const int *own, size_t n_ow
         return next;
 }
 
-/* One that waits to be placed, as long as systemd likes, would keep open what its parent closes: the pipe that its
- * starter reads to the end, connections that were answered, the lock. */
+/* One that waits to be placed, as long as systemd likes, would keep open what its parent closes: the pipe
+ * that its starter reads to the end, connections that were answered, the lock. */
 static void drop_fds(const struct spawn *spawn, int null, int report, int gate) {
         const int own[] = { null, report, gate, spawn->log, spawn->ruleset };
         unsigned from = STDERR_FILENO + 1, kept;

@@ -15,8 +15,8 @@ struct spawn {
         bool confined; /* confine_enter with `ruleset` before it runs */
         int ruleset; /* or -1 */
         bool orphan; /* it is init's child instead of ours: nobody here waits for it */
-        /* Called with its pid while it waits to be the program, or NULL; not with `orphan`. -errno ends it. It
-         * waits with no other file descriptors than those it was given. */
+        /* Called with its pid while it waits to be the program, or NULL; not with `orphan`. -errno ends it.
+         * It waits with no other file descriptors than those it was given. */
         int (*place)(pid_t pid, void *data, struct error *error);
         void *data;
 };

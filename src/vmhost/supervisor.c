@@ -12,7 +12,6 @@
 #include "vmhost/console.h"
 #include "vmhost/state.h"
 
-
 struct supervisor {
         struct loop *loop;
         char *directory;

@@ -106,7 +106,8 @@ static void test_one_line(void **state) {
 
         /* The same beyond ASCII (U+009B is ESC and a bracket), and what is no character at all. */
         capture_begin(&c);
-        log_info("%s", "a\xc2\x9b" "31mb\x9b\xc2 \xc3\xbc.");
+        log_info("%s", "a\xc2\x9b"
+                       "31mb\x9b\xc2 \xc3\xbc.");
         line = capture_end(&c);
         assert_non_null(strstr(line, "a  31mb?? \xc3\xbc.\n"));
 

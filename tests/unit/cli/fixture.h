@@ -66,8 +66,8 @@ int fixture_make_pipe(const struct fixture *fixture, const char *name);
 /* A vmhost's socket, listening: to be closed. */
 int fixture_listen(const struct fixture *fixture, const char *vm);
 /* Accepts the next connection that asks something, not just whether somebody listens, and expects that it is
- * this request (NULL: any). The connection. Who waits also asks, every few seconds, whether the vmhost still answers:
- * where another request is expected, that is answered on the way. */
+ * this request (NULL: any). The connection. Who waits also asks, every few seconds, whether the vmhost still
+ * answers: where another request is expected, that is answered on the way. */
 int fixture_accept(int listener, const char *request);
 #define FIXTURE_STATUS "{\"method\":\"status\"}"
 /* Sends a line and, where it is the last, closes. */

@@ -108,7 +108,8 @@ static void test_show(void **state) {
 }
 
 static void test_ls(void **state) {
-        _cleanup_free_ char *text = show("ls", LIST(",\"interfaces\":[],\"left_out\":[\"clients\"]" TOO_LONG));
+        _cleanup_free_ char *text = show("ls",
+                                         LIST(",\"interfaces\":[],\"left_out\":[\"clients\"]" TOO_LONG));
 
         if (!strstr(text, "  ?           0  running"))
                 fail_msg("%s", text);

@@ -37,8 +37,9 @@ static void setup(struct world *world, const char *program) {
         fixture_make_vm(world->fixture, "web");
         assert_int_equal(process_boot_id(boot_id), 0);
         assert_int_equal(process_start_time(getpid(), &start_time), 0);
-        state = text_format("{\"phase\":\"running\",\"run\":{\"pid\":%d,\"start_time\":%llu,\"boot_id\":\"%s\"}}",
-                            (int)getpid(), (unsigned long long)start_time, boot_id);
+        state = text_format(
+                "{\"phase\":\"running\",\"run\":{\"pid\":%d,\"start_time\":%llu,\"boot_id\":\"%s\"}}",
+                (int)getpid(), (unsigned long long)start_time, boot_id);
         fixture_write(world->fixture, "web", "state.json", state);
         path = text_format("%s/program", world->fixture->config);
         text = text_format("#!/bin/sh\ncd %s\n%s\n", world->fixture->config, program);
@@ -53,7 +54,8 @@ static void teardown(struct world *world) {
         fixture_free(world->fixture);
 }
 
-/* A vmhost that hangs, as on a QEMU that does, is told of and ended: it has not become one that anybody knows. */
+/* A vmhost that hangs, as on a QEMU that does, is told of and ended: it has not become one that anybody
+ * knows. */
 static void test_hangs(void **state) {
         struct world world;
         _cleanup_free_ char *path = NULL, *pid = NULL;
@@ -61,7 +63,8 @@ static void test_hangs(void **state) {
 
         setup(&world, "echo $$ >pid.new && mv pid.new pid; mkfifo fifo; read never <fifo");
         assert_int_equal(vm_adopt_until(&world.session, &world.vm, vm_clock_in_ms(SHORT_MS)), -ETIMEDOUT);
-        if (!strstr(world.session.error.text, "the new vmhost of web does not say whether it has taken it over\n") ||
+        if (!strstr(world.session.error.text,
+                    "the new vmhost of web does not say whether it has taken it over\n") ||
             !strstr(world.session.error.text, "vmhost.log may say why"))
                 fail_msg("%s", world.session.error.text);
         path = text_format("%s/pid", world.fixture->config);
@@ -71,16 +74,17 @@ static void test_hangs(void **state) {
         teardown(&world);
 }
 
-/* One that is kept out by another, which has not come to listen yet: it is tried again, and that other's VM has ended
- * in the end. */
+/* One that is kept out by another, which has not come to listen yet: it is tried again, and that other's VM
+ * has ended in the end. */
 static void test_kept_out(void **state) {
         struct world world;
         _cleanup_free_ char *path = NULL, *tries = NULL;
         size_t size;
 
-        setup(&world, "echo >>tries\n"
-                      "[ $(wc -l <tries) -lt 3 ] || echo '{\"phase\":\"stopped\",\"run\":null}' >vms/web/state.json\n"
-                      "exit 3");
+        setup(&world,
+              "echo >>tries\n"
+              "[ $(wc -l <tries) -lt 3 ] || echo '{\"phase\":\"stopped\",\"run\":null}' >vms/web/state.json\n"
+              "exit 3");
         assert_int_equal(vm_adopt(&world.session, &world.vm), 0);
         assert_string_equal(world.session.error.text, "");
         path = text_format("%s/tries", world.fixture->config);

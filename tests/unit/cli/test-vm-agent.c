@@ -26,7 +26,8 @@
 #define SPACE (4UL * 1024 * 1024) /* bytes: worth more than a minute */
 
 /* A guest, by what it says: "%I" is the id that it was asked to give back, "%S" a reply that is awaited
- * first, "%F" an endless flood, "%H" hanging up, "%W" much white space and then nothing for longer than SLOW_MS. */
+ * first, "%F" an endless flood, "%H" hanging up, "%W" much white space and then nothing for longer than
+ * SLOW_MS. */
 struct guest {
         char *directory;
         pid_t pid;
@@ -229,5 +230,4 @@ static void test_nobody(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_answers), cmocka_unit_test(test_no_answer),
-             cmocka_unit_test(test_endless_line), cmocka_unit_test(test_slow),
-             cmocka_unit_test(test_nobody))
+             cmocka_unit_test(test_endless_line), cmocka_unit_test(test_slow), cmocka_unit_test(test_nobody))

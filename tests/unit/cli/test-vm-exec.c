@@ -98,8 +98,8 @@ static void serve(int fd, enum twist twist, json_t *commands) {
 
                         if (twist == END)
                                 _exit(0);
-                        say_json(fd, describe_end(twist, json_string_value(json_array_get(
-                                                                 commands, (size_t)pid - 1))));
+                        say_json(fd, describe_end(twist, json_string_value(
+                                                                 json_array_get(commands, (size_t)pid - 1))));
                 } else {
                         say_json(fd, json_object());
                 }
@@ -139,8 +139,9 @@ static int begin(struct fixture *fixture, enum twist twist, pid_t *ret) {
         fd_close(listener);
         assert_int_equal(process_boot_id(boot_id), 0);
         assert_int_equal(process_start_time(*ret, &start_time), 0);
-        text = text_format("{\"phase\":\"running\",\"run\":{\"pid\":%d,\"start_time\":%llu,\"boot_id\":\"%s\"}}",
-                           (int)*ret, (unsigned long long)start_time, boot_id);
+        text = text_format(
+                "{\"phase\":\"running\",\"run\":{\"pid\":%d,\"start_time\":%llu,\"boot_id\":\"%s\"}}",
+                (int)*ret, (unsigned long long)start_time, boot_id);
         fixture_write(fixture, "web", "state.json", text);
         return fixture_listen(fixture, "web");
 }
@@ -200,8 +201,9 @@ static void test_much(void **state) {
                                 said[strlen(said)] = text[i];
         }
         assert_int_equal(n_printed, 2 * OUTPUT_MAX);
-        assert_non_null(strstr(said, "web: the command printed more than the guest agent keeps, and the rest is "
-                                     "lost\nberth: by ssh (without --agent) all of it comes\n"));
+        assert_non_null(strstr(said,
+                               "web: the command printed more than the guest agent keeps, and the rest is "
+                               "lost\nberth: by ssh (without --agent) all of it comes\n"));
         assert_int_equal(waitpid(fixture->pid, &status, 0), fixture->pid);
         fixture->pid = 0;
         assert_int_equal(WEXITSTATUS(status), 125);

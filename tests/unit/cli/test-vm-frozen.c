@@ -56,7 +56,8 @@ static void test_frozen(void **state) {
                 int status;
 
                 output = fixture_finish(fixtures[i], &status);
-                if (!strstr(output, "berth: " SILENT) || !strstr(output, "`berth vm start web` starts another\n"))
+                if (!strstr(output, "berth: " SILENT) ||
+                    !strstr(output, "`berth vm start web` starts another\n"))
                         fail_msg("%zu: %s", i, output);
                 assert_int_equal(status, cases[i].status);
                 fd_close(connections[i]);

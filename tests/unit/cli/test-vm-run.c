@@ -235,5 +235,6 @@ static void test_signal_while_made(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-HARNESS_MAIN(TEST(test_nobody_reads), TEST(test_signals), TEST(test_ignored_signals), TEST(test_signal_while_started), TEST(test_unread),
-             TEST(test_frozen), TEST(test_signal_while_made))
+HARNESS_MAIN(TEST(test_nobody_reads), TEST(test_signals), TEST(test_ignored_signals),
+             TEST(test_signal_while_started), TEST(test_unread), TEST(test_frozen),
+             TEST(test_signal_while_made))

@@ -49,7 +49,8 @@ static void test_gate(void **state) {
         char *directory = harness_make_directory();
         _cleanup_free_ char *file = text_format("%s/made", directory);
         /* It has what it is to inherit. */
-        _cleanup_free_ char *script = text_format("for fd in \"$@\"; do [ -e /proc/self/fd/$fd ] || exit 1; done; >%s", file);
+        _cleanup_free_ char *script = text_format(
+                "for fd in \"$@\"; do [ -e /proc/self/fd/$fd ] || exit 1; done; >%s", file);
         char numbers[2][16];
         const char *words[] = { "/bin/sh", "-c", script, "sh", numbers[0], numbers[1], NULL };
         struct placement placement = { .file = file };

@@ -17,7 +17,6 @@
 #include "loop/loop.h"
 #include "vmhost/space.h"
 
-
 struct world {
         char *directory; /* a file system of its own that is full */
         char *filler, *disk;
@@ -71,8 +70,9 @@ static void test_file(void **state) {
         if (!setup(&world))
                 skip();
         fd_close(open(world.disk, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-        expected = text_format("the disk is full (0 MiB free on the file system of %s): it goes on when there is room",
-                               world.disk);
+        expected = text_format(
+                "the disk is full (0 MiB free on the file system of %s): it goes on when there is room",
+                world.disk);
         assert_int_equal(space_new(&world.space, world.loop, world.disk, on_space, &world), 0);
         space_wait(world.space);
         assert_string_equal(space_describe(world.space, text, sizeof(text)), expected);
@@ -81,8 +81,8 @@ static void test_file(void **state) {
         teardown(&world);
 }
 
-/* Of a block device nothing is known, whatever the file system has that its name is on: going on is tried again and
- * again, each time after twice as long. */
+/* Of a block device nothing is known, whatever the file system has that its name is on: going on is tried
+ * again and again, each time after twice as long. */
 static void test_block_device(void **state) {
         static const unsigned seconds[] = { 1, 1, 2 };
         struct world world;
@@ -96,7 +96,8 @@ static void test_block_device(void **state) {
         }
         assert_int_equal(space_new(&world.space, world.loop, world.disk, on_space, &world), 0);
         for (size_t i = 0; i < ARRAY_SIZE(seconds); i++) {
-                _cleanup_free_ char *expected = text_format("a disk is full: tried again after %u s", seconds[i]);
+                _cleanup_free_ char *expected = text_format("a disk is full: tried again after %u s",
+                                                            seconds[i]);
 
                 space_wait(world.space);
                 assert_string_equal(space_describe(world.space, text, sizeof(text)), expected);

@@ -456,8 +456,8 @@ static void test_qemu_that_fails(void **state) {
         teardown(&vm);
 }
 
-/* Starts the program, waiting or not, where systemd takes its time when it is asked for the limits. Its starter; *ret
- * is what systemd waits for. */
+/* Starts the program, waiting or not, where systemd takes its time when it is asked for the limits. Its
+ * starter; *ret is what systemd waits for. */
 static pid_t start_limited(struct vm *vm, bool wait, int *ret) {
         static const char busctl[] = "#!/bin/sh\nd=${0%/*}\necho $$ >$d/pid\nread never <$d/fifo\n";
         _cleanup_free_ char *path = strdup(getenv("PATH")), *longer = NULL, *tool = NULL, *fifo = NULL;
@@ -693,9 +693,8 @@ static void test_qemu_without_a_record(void **state) {
 HARNESS_MAIN(cmocka_unit_test(test_usage), cmocka_unit_test(test_detached),
              cmocka_unit_test(test_inherits_nothing), cmocka_unit_test(test_what_is_stale),
              cmocka_unit_test(test_what_is_removed), cmocka_unit_test(test_stopped_starter),
-             cmocka_unit_test(test_start_that_fails),
-             cmocka_unit_test(test_qemu_that_fails), cmocka_unit_test(test_qemu_stopped),
-             cmocka_unit_test(test_stopped_in_preparation), cmocka_unit_test(test_not_waited_for),
-             cmocka_unit_test(test_qemu_talkative),
+             cmocka_unit_test(test_start_that_fails), cmocka_unit_test(test_qemu_that_fails),
+             cmocka_unit_test(test_qemu_stopped), cmocka_unit_test(test_stopped_in_preparation),
+             cmocka_unit_test(test_not_waited_for), cmocka_unit_test(test_qemu_talkative),
              cmocka_unit_test(test_qemu_killed), cmocka_unit_test(test_qemu_adopted),
              cmocka_unit_test(test_qemu_without_a_record))
