@@ -321,10 +321,6 @@ int wire_flush(struct wire *wire) {
         return wire->broken;
 }
 
-void wire_break(struct wire *wire, int why) {
-        wire->broken = why;
-}
-
 int wire_send(struct wire *wire, json_t *body, const int *fds, size_t n_fds) {
         _cleanup_free_ char *line = NULL;
 

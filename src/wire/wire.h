@@ -79,12 +79,3 @@ int wire_send(struct wire *wire, json_t *body, const int *fds, size_t n_fds);
 /* Whether output waits: then wait for EPOLLOUT and call wire_flush. 0 or -errno as above. */
 bool wire_has_output(const struct wire *wire);
 int wire_flush(struct wire *wire);
-/* From now on sending fails, with `why`, a negative errno. */
-void wire_break(struct wire *wire, int why);
-
-/*
- * One exchange on a blocking client's behalf: waits until the message is out and the next one is in, at most
- * `timeout_ms` (-1: for ever). 0 or -errno (-ETIMEDOUT, -ECONNRESET when the peer closed, -EPROTO).
- */
-int wire_call(struct wire *wire, json_t *body, const int *fds, size_t n_fds, int timeout_ms,
-              struct wire_message *ret, struct error *error);
