@@ -33,6 +33,17 @@ static void ask_for_addresses(int fd, int domain) {
                 setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on));
 }
 
+static bool has_port(int fd) {
+        union {
+                struct sockaddr any;
+                struct sockaddr_in v4;
+                struct sockaddr_in6 v6; /* whose port is in the same place */
+        } address = {};
+        socklen_t size = sizeof(address);
+
+        return getsockname(fd, &address.any, &size) == 0 && address.v4.sin_port != 0;
+}
+
 int forward_socket_prepare(int fd, enum forward_protocol protocol, struct error *error) {
         int type = 0, domain = 0, listens = 0;
         socklen_t size = sizeof(int);
@@ -47,6 +58,8 @@ int forward_socket_prepare(int fd, enum forward_protocol protocol, struct error 
                 return error_set(error, -EINVAL, "the socket is no listening TCP socket");
         if (protocol == FORWARD_UDP && type != SOCK_DGRAM)
                 return error_set(error, -EINVAL, "the socket is no UDP socket");
+        if (!has_port(fd))
+                return error_set(error, -EINVAL, "the socket has no port: bind it first");
         if (protocol == FORWARD_UDP)
                 ask_for_addresses(fd, domain);
         int r = fd_set_nonblock(fd, true);

@@ -315,6 +315,21 @@ static void test_one_forward_for_a_socket(void **state) {
         end(&bench);
 }
 
+/* Nobody could reach it, and it would be listed with port 0. */
+static void test_no_port(void **state) {
+        const struct forward_request request = { 1, 1000, 0, FORWARD_UDP, "web", 53 };
+        struct bench bench;
+        struct error error = ERROR_INIT;
+        unsigned ignored;
+
+        make(&bench);
+        int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(forwards_add(bench.forwards, &request, fd, &ignored, &error), -EINVAL);
+        assert_string_equal(error.text, "the socket has no port: bind it first");
+        assert_int_equal(count(&bench), 0);
+        end(&bench);
+}
+
 /* A copy that is shut down ends the forward, once and for all. */
 static void check_shut_down(enum forward_protocol protocol, int how) {
         struct bench bench;
@@ -498,6 +513,6 @@ static void test_shares(void **state) {
 
 HARNESS_MAIN(cmocka_unit_test(test_limits), cmocka_unit_test(test_told), cmocka_unit_test(test_removed),
              cmocka_unit_test(test_port_is_free), cmocka_unit_test(test_one_forward_for_a_socket),
-             cmocka_unit_test(test_shut_down), cmocka_unit_test(test_blocking_datagrams),
+             cmocka_unit_test(test_no_port), cmocka_unit_test(test_shut_down), cmocka_unit_test(test_blocking_datagrams),
              cmocka_unit_test(test_stolen_connection), cmocka_unit_test(test_error_queue),
              cmocka_unit_test(test_local_address), cmocka_unit_test(test_shares))
