@@ -5,7 +5,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
+#include "base/memory.h"
 #include "base/utf8.h"
 
 char *text_format(const char *format, ...) {
@@ -63,6 +65,15 @@ bool text_is_label(const char *s) {
                 if (!is_alphanumeric(*s) && *s != '-')
                         return false;
         return true;
+}
+
+bool text_is_reserved_label(const char *s) {
+        static const char *const reserved[] = { "host", "gateway", "localhost", "wpad" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
+                if (strcasecmp(s, reserved[i]) == 0)
+                        return true;
+        return false;
 }
 
 bool text_is_name(const char *s) {

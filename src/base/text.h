@@ -16,6 +16,9 @@ int text_parse_u64(const char *s, uint64_t max, uint64_t *ret);
 
 /* A DNS label: 1 to 63 of a-z, A-Z, 0-9 and '-', not at either end (RFC 1123, section 2.1). */
 bool text_is_label(const char *s);
+/* A label that no VM may have: on networks it is the host's own (host, gateway), or one that programs ask for of
+ * themselves (localhost; wpad, for a proxy to put all their traffic through). */
+bool text_is_reserved_label(const char *s);
 /* A network's or VM's name: 1 to 63 of a-z, A-Z, 0-9, '-', '_' and '.', beginning with a letter or digit. It is
  * used as a file name, so no '/' and no leading '.'. */
 bool text_is_name(const char *s);

@@ -119,23 +119,13 @@ int vm_check_directory(const struct vm *vm, struct error *error) {
         return 0;
 }
 
-/* What a network's process refuses as a VM's name: the gateway's, and those that are nobody's. */
-static bool is_taken(const char *name) {
-        static const char *const taken[] = { "host", "gateway", "localhost", "wpad" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(taken); i++)
-                if (strcasecmp(name, taken[i]) == 0)
-                        return true;
-        return false;
-}
-
 int vm_plan(struct session *session, const char *name, struct vm *ret) {
         if (!text_is_label(name))
                 return session_misused(session,
                                        "\"%s\" cannot be a VM's name: 1 to 63 letters, digits and hyphens, "
                                        "no hyphen at either end, for it is its name in DNS too",
                                        name);
-        if (is_taken(name))
+        if (text_is_reserved_label(name))
                 return session_misused(session,
                                        "\"%s\" cannot be a VM's name: in the DNS of networks it stands for "
                                        "something else",

@@ -146,11 +146,10 @@ static int parse_request(const struct ports *ports, const struct port_request *r
                 return error_set(error, -EINVAL,
                                  "\"name\": \"%s\" is no DNS label (letters, digits and hyphens, at most 63)",
                                  request->name);
-        if (request->name && (strcasecmp(request->name, "host") == 0 || strcasecmp(request->name, "gateway") == 0))
-                return error_set(error, -EINVAL, "\"name\": \"%s\" is the host's own name here", request->name);
-        /* Programs ask for these of themselves: for this machine, and for a proxy to put all their traffic through. */
-        if (request->name && (strcasecmp(request->name, "localhost") == 0 || strcasecmp(request->name, "wpad") == 0))
-                return error_set(error, -EINVAL, "\"name\": no VM may have the name \"%s\"", request->name);
+        if (request->name && text_is_reserved_label(request->name))
+                return error_set(error, -EINVAL,
+                                 "\"name\": no VM may have the name \"%s\", which stands for something else here",
+                                 request->name);
         if (request->id && !text_is_uuid(request->id))
                 return error_set(error, -EINVAL, "\"id\": \"%s\" is no UUID in lower case", request->id);
         if (request->mac && mac_parse(request->mac, &port->mac) < 0)
