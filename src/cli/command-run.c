@@ -308,14 +308,14 @@ static const struct option_spec options[] = {
         { "network", "NETWORK",
           "Attach to this network; may be given again. Behind the name,\n"
           "separated by commas:\n"
-          "  name=NAME        the VM's name: NAME.berth.internal, and the same\n"
+          "  name=NAME        NAME.berth.internal, and the same\n"
           "                   MAC and address each time\n"
-          "  id=UUID          an identity that outlives a change of name\n"
-          "  mac=MAC          a MAC address of your own choice\n"
-          "  address=ADDRESS  a fixed IPv4 address in the network's subnet\n"
+          "  id=UUID          what outlives a change of name\n"
+          "  mac=MAC          a MAC address of your choice\n"
+          "  address=ADDRESS  a fixed IPv4 address\n"
           "  mtu=N            smaller than the network's\n"
-          "  queues=N         1 to 8, for a VM with several processors\n"
-          "  isolated         reach the gateway, but no other VM" },
+          "  queues=N         1 to 8, for several processors\n"
+          "  isolated         reach the gateway, but no VM" },
         { "dry-run", NULL, "Print the command as it would be run, and do nothing." },
 };
 
