@@ -13,17 +13,6 @@
 #include "base/fd.h"
 #include "base/memory.h"
 
-static void close_others(const int *kept, size_t n) {
-        for (unsigned from = 0, next; from < ~0U; from = next + 1) {
-                next = ~0U - 1; /* the first from here on that is kept, or beyond all */
-                for (size_t i = 0; i < n; i++)
-                        if (kept[i] >= 0 && (unsigned)kept[i] >= from && (unsigned)kept[i] < next)
-                                next = (unsigned)kept[i];
-                if (next > from)
-                        close_range(from, next - 1, 0);
-        }
-}
-
 /* By way of a child that ends at once and leaves its own to init. */
 int elsewhere_fork(const int *kept, size_t n) {
         int status;
@@ -34,7 +23,7 @@ int elsewhere_fork(const int *kept, size_t n) {
         if (pid == 0) {
                 pid = fork();
                 if (pid == 0) {
-                        close_others(kept, n);
+                        fd_close_others(0, kept, n);
                         return 0;
                 }
                 _exit(pid < 0 ? 1 : 0);

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -23,6 +24,17 @@ int fd_close(int fd) {
 
 void fd_closep(int *fd) {
         *fd = fd_close(*fd);
+}
+
+void fd_close_others(unsigned from, const int *kept, size_t n) {
+        for (unsigned next; from < UINT_MAX; from = next + 1) {
+                next = UINT_MAX - 1; /* the first from here on that is kept, or beyond all */
+                for (size_t i = 0; i < n; i++)
+                        if (kept[i] >= 0 && (unsigned)kept[i] >= from && (unsigned)kept[i] < next)
+                                next = (unsigned)kept[i];
+                if (next > from)
+                        close_range(from, next - 1, 0);
+        }
 }
 
 int fd_set_nonblock(int fd, bool nonblock) {

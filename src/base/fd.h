@@ -10,6 +10,9 @@ int fd_close(int fd);
 void fd_closep(int *fd);
 #define _cleanup_fd_ __attribute__((cleanup(fd_closep)))
 
+/* Closes all of this process's from `from` on but these; -1 among them stands for none. */
+void fd_close_others(unsigned from, const int *kept, size_t n);
+
 /* Takes the value and leaves -1. */
 static inline int steal_fd(int *fd) {
         int value = *fd;

@@ -16,7 +16,6 @@
 #include "vmhost/oom.h"
 #include "vmhost/qemu.h"
 
-#define TAIL_LINES 50 /* of the console, for the record of the end: a panic of Linux and what led to it */
 #define AGENT_PATIENCE 2000000U /* microseconds; the stop's plan may be shorter */
 
 struct run {

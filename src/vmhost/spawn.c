@@ -2,8 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -75,31 +76,19 @@ static int become(const struct spawn *spawn, int null, enum step *ret_step) {
         return -errno;
 }
 
-/* The least of those that are kept, at `from` or above; UINT_MAX where there is none. */
-static unsigned next_kept(const struct spawn *spawn, const int *own, size_t n_own, unsigned from) {
-        unsigned next = UINT_MAX;
-
-        for (size_t i = 0; i < n_own + spawn->n_fds; i++) {
-                int fd = i < n_own ? own[i] : spawn->fds[i - n_own];
-
-                if (fd >= 0 && (unsigned)fd >= from && (unsigned)fd < next)
-                        next = (unsigned)fd;
-        }
-        return next;
-}
-
-/* One that waits to be placed, as long as systemd likes, would keep open what its parent closes: the pipe
- * that its starter reads to the end, connections that were answered, the lock. */
-static void drop_fds(const struct spawn *spawn, int null, int report, int gate) {
+/* What a child that waits to be placed needs, a new array. As long as systemd likes, the rest would keep open what its
+ * parent closes: the pipe that its starter reads to the end, connections that were answered, the lock. */
+static int *list_needed(const struct spawn *spawn, int null, int report, int gate, size_t *ret_n) {
         const int own[] = { null, report, gate, spawn->log, spawn->ruleset };
-        unsigned from = STDERR_FILENO + 1, kept;
+        int *fds = reallocarray(NULL, ARRAY_SIZE(own) + spawn->n_fds, sizeof(*fds));
 
-        do {
-                kept = next_kept(spawn, own, ARRAY_SIZE(own), from);
-                if (kept > from)
-                        close_range(from, kept == UINT_MAX ? UINT_MAX : kept - 1, 0);
-                from = kept + 1;
-        } while (kept != UINT_MAX);
+        if (!fds)
+                return NULL;
+        memcpy(fds, own, sizeof(own));
+        if (spawn->n_fds > 0)
+                memcpy(fds + ARRAY_SIZE(own), spawn->fds, spawn->n_fds * sizeof(*fds));
+        *ret_n = ARRAY_SIZE(own) + spawn->n_fds;
+        return fds;
 }
 
 /* Until the parent has placed us; its end of the pipe closes without a word when it could not, or is gone. */
@@ -117,10 +106,8 @@ static void await_place(int gate) {
 __attribute__((noreturn)) static void run_child(const struct spawn *spawn, int null, int report, int gate) {
         struct failure failure = { STEP_FORK, 0 };
 
-        if (spawn->place) {
-                drop_fds(spawn, null, report, gate);
+        if (spawn->place)
                 await_place(gate);
-        }
         pid_t grandchild = spawn->orphan ? fork() : 0;
 
         if (grandchild > 0)
@@ -165,12 +152,19 @@ int spawn_run(const struct spawn *spawn, pid_t *ret_pid, struct error *error) {
         if (pipe2(gates, O_CLOEXEC) < 0)
                 return error_errno(error, -errno, "cannot start %s", program);
         _cleanup_fd_ int gate = gates[0], opener = gates[1];
+        size_t n_needed = 0;
+        _cleanup_free_ int *needed = list_needed(spawn, null, reports, gate, &n_needed);
+        if (!needed)
+                return error_errno(error, -ENOMEM, "cannot start %s", program);
 
         pid_t pid = fork();
         if (pid < 0)
                 return error_errno(error, -errno, "cannot start %s: %s", program, step_texts[STEP_FORK]);
         if (pid == 0) {
-                fd_close(opener);
+                if (spawn->place)
+                        fd_close_others(STDERR_FILENO + 1, needed, n_needed);
+                else
+                        fd_close(opener);
                 run_child(spawn, null, reports, gate);
         }
 
