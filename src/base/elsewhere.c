@@ -13,7 +13,8 @@
 #include "base/fd.h"
 #include "base/memory.h"
 
-/* By way of a child that ends at once and leaves its own to init. */
+/* By way of a child that ends at once and leaves its own to init. That child closes the others, while the caller, which
+ * waits for it, has them yet: a close that might be the last would be waited for, as the end of a process is not. */
 int elsewhere_fork(const int *kept, size_t n) {
         int status;
 
@@ -21,11 +22,10 @@ int elsewhere_fork(const int *kept, size_t n) {
         if (pid < 0)
                 return -errno;
         if (pid == 0) {
+                fd_close_others(0, kept, n);
                 pid = fork();
-                if (pid == 0) {
-                        fd_close_others(0, kept, n);
+                if (pid == 0)
                         return 0;
-                }
                 _exit(pid < 0 ? 1 : 0);
         }
         while (waitpid(pid, &status, 0) < 0)

@@ -74,6 +74,26 @@ static void test_kept(void **state) {
         fd_close(other[1]);
 }
 
+/* What goes on waits for a last close, and what ends does not: so the others are closed while the caller has them yet. */
+static void test_closed_before(void **state) {
+        for (size_t i = 0; i < 200; i++) {
+                int hold[2], other[2];
+                char byte;
+
+                assert_int_equal(pipe2(hold, O_CLOEXEC), 0);
+                assert_int_equal(pipe2(other, O_CLOEXEC | O_NONBLOCK), 0);
+                int r = elsewhere_fork(hold, 1);
+                if (r == 0)
+                        _exit(read(hold[0], &byte, 1) < 0);
+                assert_int_equal(r, 1);
+                fd_close(other[1]);
+                assert_int_equal(read(other[0], &byte, 1), 0);
+                fd_close(other[0]);
+                fd_close(hold[0]);
+                fd_close(hold[1]);
+        }
+}
+
 /* Without a child, where none is needed: nobody in this process's group of children is left, and errno is as it was. */
 static void test_plain(void **state) {
         int pair[2];
@@ -89,4 +109,4 @@ static void test_plain(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_lingering), cmocka_unit_test(test_queue), cmocka_unit_test(test_several),
-             cmocka_unit_test(test_kept), cmocka_unit_test(test_plain))
+             cmocka_unit_test(test_kept), cmocka_unit_test(test_closed_before), cmocka_unit_test(test_plain))
