@@ -60,6 +60,7 @@ static void keep_copies(const int *fds, size_t n, const int hold[static 2]) {
         kept[n] = hold[0];
         if (elsewhere_fork(kept, n + 1) != 0)
                 return;
+        fd_close(hold[1]); /* also where there is no close_range(2) */
         while (read(hold[0], &byte, 1) < 0 && errno == EINTR)
                 ;
         _exit(0);

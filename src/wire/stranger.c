@@ -134,8 +134,10 @@ ssize_t stranger_receive(int socket, char *data, size_t size, int *ret_fds, size
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
                 return -errno;
         r = elsewhere_fork((const int[]){ socket, pair[1] }, 2);
-        if (r == 0)
+        if (r == 0) {
+                fd_close(pair[0]); /* also where there is no close_range(2) */
                 run(socket, pair[1], data, size, fds_max);
+        }
         fd_close(pair[1]);
         n = r < 0 ? r : receive(pair[0], vectors, 2, &control, 0, ret_fds, fds_max, ret_n_fds, ret_refused);
         fd_close(pair[0]);

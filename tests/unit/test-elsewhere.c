@@ -3,9 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -94,6 +98,40 @@ static void test_closed_before(void **state) {
         }
 }
 
+/* Where there is no close_range(2), or a container forbids it. */
+static void forbid_close_range(void) {
+        struct sock_filter code[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        const struct sock_fprog program = { .len = 4, .filter = code };
+
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+                _exit(1);
+}
+
+static void test_no_close_range(void **state) {
+        int pair[2], other, status;
+
+        assert_int_equal(fd_socketpair(pair, false), 0);
+        harness_pass_fd(pair[1], harness_make_stubborn_socket(&other));
+        pid_t pid = fork();
+        if (pid == 0) {
+                forbid_close_range();
+                elsewhere_close(pair[0]);
+                _exit(0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        elsewhere_close(pair[0]);
+        struct pollfd p = { .fd = pair[1], .events = POLLRDHUP };
+        assert_int_equal(poll(&p, 1, 10000), 1);
+        fd_close(pair[1]);
+        fd_close(other);
+}
+
 /* Without a child, where none is needed: nobody in this process's group of children is left, and errno is as it was. */
 static void test_plain(void **state) {
         int pair[2];
@@ -109,4 +147,5 @@ static void test_plain(void **state) {
 }
 
 HARNESS_MAIN(cmocka_unit_test(test_lingering), cmocka_unit_test(test_queue), cmocka_unit_test(test_several),
-             cmocka_unit_test(test_kept), cmocka_unit_test(test_closed_before), cmocka_unit_test(test_plain))
+             cmocka_unit_test(test_kept), cmocka_unit_test(test_closed_before),
+             cmocka_unit_test(test_no_close_range), cmocka_unit_test(test_plain))
