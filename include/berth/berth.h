@@ -243,7 +243,8 @@ BERTH_API int berth_network_stop(struct berth_network *network, const struct ber
  * bound by the caller to the host's port: a TCP socket that listens, or a UDP socket; its type decides. It is
  * borrowed: the network has its own copy from then on, and the forward lives as long as the lease, unless it
  * is ended before. *ret_forward, which may be NULL, is its number. -ENOTSOCK, -EPROTOTYPE (neither a stream
- * nor datagrams), -EINVAL (of no internet family, a stream that does not listen, or forwarded already).
+ * nor datagrams), -EINVAL (of no internet family, a stream that does not listen, datagrams without a port,
+ * or forwarded already).
  */
 BERTH_API int berth_network_forward(struct berth_network *network, int socket, const char *name,
                                     uint16_t port, uint64_t *ret_forward);
