@@ -161,10 +161,9 @@ int spawn_run(const struct spawn *spawn, pid_t *ret_pid, struct error *error) {
         if (pid < 0)
                 return error_errno(error, -errno, "cannot start %s: %s", program, step_texts[STEP_FORK]);
         if (pid == 0) {
+                fd_close(opener); /* also where close_range is refused: else the gate never ends */
                 if (spawn->place)
                         fd_close_others(STDERR_FILENO + 1, needed, n_needed);
-                else
-                        fd_close(opener);
                 run_child(spawn, null, reports, gate);
         }
 
