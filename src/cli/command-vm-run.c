@@ -36,6 +36,8 @@ static int print_console(const struct vm *vm, int signals, struct error *error) 
         int r;
 
         r = vm_log_open(&log, vm, error);
+        /* To give up would be to end a VM that may be well: its vmhost may wait for a busy disk. */
+        log.patient = true;
         if (r == 0)
                 r = vm_log_follow(&log, signals, error);
         if (r == 1)

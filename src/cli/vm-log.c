@@ -188,6 +188,7 @@ static void discard_events(int watch) {
 int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
         _cleanup_(vm_channel_freep) struct vm_channel *end = NULL;
         _cleanup_(vm_pulse_end) struct vm_pulse pulse;
+        bool told = false; /* that it does not answer */
         uint64_t again = 0; /* loop_now: not before, where vmhost refused the last */
 
         log->stop = stop_fd;
@@ -221,8 +222,14 @@ int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
                         return error_errno(error, -EPIPE, "cannot print the console's log");
                 }
                 /* What it owes may have come in this moment. */
-                if (vm_pulse_look(&pulse) && !pollfds[2].revents)
+                bool silent = vm_pulse_look(&pulse) && !pollfds[2].revents;
+                if (silent && !log->patient)
                         return vm_silent(error, log->vm, pulse.since_ms);
+                if (silent && !told)
+                        vm_tell_silent(log->vm->name, log->vm->directory, pulse.since_ms);
+                else if (told && !silent)
+                        fprintf(stderr, "berth: the vmhost of %s answers again\n", log->vm->name);
+                told = silent;
                 /* The VM has ended for good, or its vmhost was killed, or has too many who wait for that. */
                 if (pollfds[2].revents) {
                         json_auto_t *reply = NULL;

@@ -19,6 +19,7 @@ struct vm_log {
         int64_t offset; /* what was printed */
         int watch; /* inotify, of the directory */
         int stop; /* borrowed: no more is printed when it becomes readable; -1 for none */
+        bool patient; /* a vmhost that does not answer is told of on standard error, and waited for */
 };
 
 #define VM_LOG_INIT ((struct vm_log){ .fd = -1, .watch = -1, .stop = -1 })
@@ -34,5 +35,5 @@ int vm_log_print(struct vm_log *log, uint64_t lines, bool older, struct error *e
 int vm_log_drain(struct vm_log *log, struct error *error);
 /* Goes on printing until the VM has ended for good: 0; 1 when stop_fd (-1: none) becomes readable; or -errno,
  * -EPIPE (or SIGPIPE) as soon as nobody reads standard output any more, -ETIMEDOUT when vmhost does not
- * answer any more. */
+ * answer any more and log->patient is not set. */
 int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error);

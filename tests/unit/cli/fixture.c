@@ -84,6 +84,18 @@ void fixture_wait_readable(int fd) {
         assert_int_equal(poll(&pollfd, 1, DEADLINE_MS), 1);
 }
 
+void fixture_expect(const struct fixture *fixture, char text[static FIXTURE_TEXT_SIZE], const char *wanted) {
+        while (!strstr(text, wanted)) {
+                size_t used = strlen(text);
+                ssize_t n;
+
+                fixture_wait_readable(fixture->output);
+                n = read(fixture->output, text + used, FIXTURE_TEXT_SIZE - 1 - used);
+                assert_true(n > 0);
+                text[used + (size_t)n] = '\0';
+        }
+}
+
 char *fixture_finish(struct fixture *fixture, int *ret_status) {
         char *text = calloc(1, OUTPUT_MAX);
         size_t used = 0;

@@ -22,6 +22,9 @@ int fixture_teardown(void **state);
 
 /* Starts berth with these arguments, up to a NULL; its standard input is /dev/null. */
 void fixture_start(struct fixture *fixture, const char *const *arguments);
+/* Until it has printed this; `text`, empty at first, holds all that it printed so far. */
+#define FIXTURE_TEXT_SIZE 4096
+void fixture_expect(const struct fixture *fixture, char text[static FIXTURE_TEXT_SIZE], const char *wanted);
 /* All that it printed until its end, to be freed, and its exit status (128 and the number of a signal). */
 char *fixture_finish(struct fixture *fixture, int *ret_status);
 /* Both: for what needs nobody to play with it. */

@@ -66,23 +66,11 @@ static void test_frozen(void **state) {
         }
 }
 
-static void expect(struct fixture *fixture, char text[static 4096], const char *wanted) {
-        while (!strstr(text, wanted)) {
-                size_t used = strlen(text);
-                ssize_t n;
-
-                fixture_wait_readable(fixture->output);
-                n = read(fixture->output, text + used, 4095 - used);
-                assert_true(n > 0);
-                text[used + (size_t)n] = '\0';
-        }
-}
-
 /* A console says so and stays, for the vmhost may go on, or be replaced. */
 static void test_console(void **state) {
         struct fixture *fixture = fixture_new();
         _cleanup_free_ char *path = NULL, *socket = NULL, *rest = NULL;
-        char text[4096] = "";
+        char text[FIXTURE_TEXT_SIZE] = "";
         int listener, console, viewer, question, status;
 
         fixture_make_vm(fixture, "web");
@@ -97,10 +85,10 @@ static void test_console(void **state) {
         viewer = accept4(console, NULL, NULL, SOCK_CLOEXEC);
         assert_true(viewer >= 0);
         question = fixture_accept(listener, FIXTURE_STATUS);
-        expect(fixture, text, "[berth: " SILENT);
-        expect(fixture, text, "`berth vm start web` starts another]");
+        fixture_expect(fixture, text, "[berth: " SILENT);
+        fixture_expect(fixture, text, "`berth vm start web` starts another]");
         fixture_reply_last(question, RUNNING);
-        expect(fixture, text, "[berth: its vmhost answers again]");
+        fixture_expect(fixture, text, "[berth: its vmhost answers again]");
         unlink(socket);
         fd_close(listener);
         fd_close(viewer);
