@@ -227,7 +227,7 @@ int vm_log_follow(struct vm_log *log, int stop_fd, struct error *error) {
                         return vm_silent(error, log->vm, pulse.since_ms);
                 if (silent && !told)
                         vm_tell_silent(log->vm->name, log->vm->directory, pulse.since_ms);
-                else if (told && !silent)
+                else if (told && !silent && vm_presence(log->vm->directory) == VM_PRESENCE_HOSTED)
                         fprintf(stderr, "berth: the vmhost of %s answers again\n", log->vm->name);
                 told = silent;
                 /* The VM has ended for good, or its vmhost was killed, or has too many who wait for that. */

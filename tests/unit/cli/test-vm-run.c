@@ -213,6 +213,24 @@ static void test_frozen(void **state) {
         assert_int_equal(fixture_count_vms(world->fixture), 0);
 }
 
+/* One that is killed does not answer again. */
+static void test_frozen_and_killed(void **state) {
+        struct world *world = *state;
+        _cleanup_free_ char *socket = fixture_path(world->fixture, "job", "vmhost.sock"), *output = NULL;
+        char text[FIXTURE_TEXT_SIZE] = "";
+        int listener, wait, status;
+
+        listener = run(world, &wait);
+        fixture_expect(world->fixture, text, "berth: the vmhost of job does not answer (since ");
+        fixture_write(world->fixture, "job", "state.json", "{\"phase\":\"stopped\",\"last_end\":" RECORD "}");
+        unlink(socket);
+        fd_close(listener);
+        fd_close(wait);
+        output = fixture_finish(world->fixture, &status);
+        assert_null(strstr(output, "answers again"));
+        assert_int_equal(status, 0);
+}
+
 /* Of a signal that comes while the VM is made, nothing is left behind either. */
 static void test_signal_while_made(void **state) {
         static const struct {
@@ -241,5 +259,5 @@ static void test_signal_while_made(void **state) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 HARNESS_MAIN(TEST(test_nobody_reads), TEST(test_signals), TEST(test_ignored_signals),
-             TEST(test_signal_while_started), TEST(test_unread), TEST(test_frozen),
+             TEST(test_signal_while_started), TEST(test_unread), TEST(test_frozen), TEST(test_frozen_and_killed),
              TEST(test_signal_while_made))
