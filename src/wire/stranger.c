@@ -9,6 +9,8 @@
 
 #include "base/elsewhere.h"
 #include "base/fd.h"
+#include "base/memory.h"
+#include "wire/rights.h"
 
 #define SCM_MAX_FD 253 /* the kernel's, for one sendmsg(2) */
 
@@ -69,23 +71,12 @@ static void make_room(void) {
 }
 
 static void send_report(int answer, struct report *report, char *data, const int *fds, size_t n_fds) {
-        union control control = {};
         struct iovec vectors[] = {
                 { .iov_base = report, .iov_len = sizeof(*report) },
                 { .iov_base = data, .iov_len = report->n > 0 ? (size_t)report->n : 0 },
         };
-        struct msghdr message = { .msg_iov = vectors, .msg_iovlen = 2 };
 
-        if (n_fds > 0) {
-                control.align.cmsg_level = SOL_SOCKET;
-                control.align.cmsg_type = SCM_RIGHTS;
-                control.align.cmsg_len = CMSG_LEN(n_fds * sizeof(int));
-                message.msg_control = &control;
-                message.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-                memcpy(CMSG_DATA(&control.align), fds, n_fds * sizeof(int));
-        }
-        while (sendmsg(answer, &message, MSG_NOSIGNAL) < 0 && errno == EINTR)
-                ;
+        rights_send(answer, vectors, ARRAY_SIZE(vectors), fds, n_fds); /* whose queue is empty: it takes all */
 }
 
 _Noreturn static void run(int socket, int answer, char *data, size_t size, size_t fds_max) {
