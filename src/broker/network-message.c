@@ -182,15 +182,22 @@ static int on_lease_ended(struct network *network, struct wire_message *message,
         return 0;
 }
 
+/* Of a message about something of a lease. 0 or -errno. */
+static int take_numbers(const struct wire_message *message, uint64_t *lease, const char *key, uint64_t *number,
+                        uint64_t max, struct error *error) {
+        const struct field fields[] = {
+                { "lease", FIELD_U64, true, lease, 0, INT64_MAX },
+                { key, FIELD_U64, true, number, 1, max },
+        };
+
+        return fields_parse(message->body, fields, ARRAY_SIZE(fields), true, error);
+}
+
 /* A handle did not arrive there. Its client would ask and never hear: it sees the handle's end instead. */
 static int on_handle_lost(struct network *network, struct wire_message *message, struct error *error) {
         uint64_t id = 0, serial = 0;
-        const struct field fields[] = {
-                { "lease", FIELD_U64, true, &id, 0, INT64_MAX },
-                { "leases_received", FIELD_U64, true, &serial, 1, INT64_MAX },
-        };
 
-        int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), true, error);
+        int r = take_numbers(message, &id, "leases_received", &serial, INT64_MAX, error);
         if (r < 0)
                 return r;
 
@@ -204,12 +211,8 @@ static int on_handle_lost(struct network *network, struct wire_message *message,
 /* A forward to keep for the process's replacement. Its lease may have been ended by a message on its way there. */
 static int on_forward(struct network *network, struct wire_message *message, struct error *error) {
         uint64_t id = 0, number = 0;
-        const struct field fields[] = {
-                { "lease", FIELD_U64, true, &id, 0, INT64_MAX },
-                { "forward", FIELD_U64, true, &number, 1, INT32_MAX },
-        };
 
-        int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), true, error);
+        int r = take_numbers(message, &id, "forward", &number, INT32_MAX, error);
         if (r < 0)
                 return r;
         if (!network->facts)
@@ -233,12 +236,8 @@ static int on_forward(struct network *network, struct wire_message *message, str
 
 static int on_forward_ended(struct network *network, struct wire_message *message, struct error *error) {
         uint64_t id = 0, number = 0;
-        const struct field fields[] = {
-                { "lease", FIELD_U64, true, &id, 0, INT64_MAX },
-                { "forward", FIELD_U64, true, &number, 1, INT32_MAX },
-        };
 
-        int r = fields_parse(message->body, fields, ARRAY_SIZE(fields), true, error);
+        int r = take_numbers(message, &id, "forward", &number, INT32_MAX, error);
         if (r < 0)
                 return r;
 
