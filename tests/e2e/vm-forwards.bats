@@ -35,7 +35,7 @@ closed() {
         ! listens "$1" && ! in_host ss -Hlun "sport = :$2" | grep -q .
 }
 
-# answers PATIENCE: TCP and UDP, over IPv4 and from a listener on IPv6; the TCP connections are made once only.
+# answers SECONDS: TCP and UDP, over IPv4 and from a listener on IPv6; the TCP connections are made once only.
 answers() {
         [ "$(in_host "$probe" fetch 127.0.0.1 18001 "$1")" = hello ]
         [ "$(in_host "$probe" fetch ::1 18001 "$1")" = hello ]
