@@ -431,6 +431,16 @@ teardown_file() {
         [[ $output == *reason* ]]
 }
 
+@test "what a spawned command prints is not taken for that of the next one of its name" {
+        spawn --ready up twice sh -c 'trap "echo bye; exit" TERM; echo up; while :; do sleep 0.1; done'
+        first=$(spawn_pid twice)
+        spawn --ready new twice sh -c 'echo new; exec sleep 1000'
+        kill "$first"
+        eventually 5 pid_ended_ "$first"
+        [ "$(spawn_output twice)" = new ]
+        spawn_end twice
+}
+
 @test "waiting has a deadline" {
         run eventually 1 sh -c 'echo not yet; false'
         [ "$status" -eq 1 ]

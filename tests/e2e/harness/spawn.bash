@@ -15,12 +15,16 @@ spawn() {
         name=$1
         shift
         directory=$(spawn_directory_)
+        # The output is empty from here on, not only once the child has opened it: a process of that name that came before
+        # would answer for this one. It keeps the file it writes to, if it still does.
+        rm -f "$directory/$name.log"
+        : >"$directory/$name.log"
         # Functions that enter a world exec in place of this shell: $! is then the process, or its nsenter.
         (
                 enter_=exec
                 [[ $(type -t "$1") == function ]] || exec "$@"
                 "$@"
-        ) >"$directory/$name.log" 2>&1 </dev/null 3>&- 4>&- &
+        ) >>"$directory/$name.log" 2>&1 </dev/null 3>&- 4>&- &
         echo "$! $(type -t "$1")" >"$directory/$name.pid"
         disown "$!" # else bash would report its end in the midst of a test's output
         [[ -n $ready ]] || return 0
