@@ -68,13 +68,17 @@ static int find_user_directory(const char *variable, const char *fallback, const
         return *ret ? 0 : -ENOMEM;
 }
 
+static int find_state(bool system, char **ret, struct error *error) {
+        if (!system)
+                return find_user_directory("XDG_DATA_HOME", ".local/share", "berth", ret, error);
+        *ret = strdup("/var/lib/berth");
+        return *ret ? 0 : -ENOMEM;
+}
+
 static int fill_user(struct place *place, struct error *error) {
         int r;
 
         r = find_runtime(&place->runtime, error);
-        if (r < 0)
-                return r;
-        r = find_user_directory("XDG_DATA_HOME", ".local/share", "berth", &place->state, error);
         if (r < 0)
                 return r;
         return find_user_directory("XDG_CONFIG_HOME", ".config", "berth/networks.d", &place->definitions,
@@ -83,9 +87,8 @@ static int fill_user(struct place *place, struct error *error) {
 
 static int fill_system(struct place *place) {
         place->runtime = strdup("/run/berth");
-        place->state = strdup("/var/lib/berth");
         place->definitions = strdup("/etc/berth/networks.d");
-        return place->runtime && place->state && place->definitions ? 0 : -ENOMEM;
+        return place->runtime && place->definitions ? 0 : -ENOMEM;
 }
 
 int place_init(struct place *ret, bool system, struct error *error) {
@@ -94,6 +97,8 @@ int place_init(struct place *ret, bool system, struct error *error) {
         int r;
 
         r = system ? fill_system(&place) : fill_user(&place, error);
+        if (r == 0)
+                r = find_state(system, &place.state, error);
         if (r == -ENOMEM)
                 return error_set(error, r, "out of memory");
         if (r < 0)
@@ -107,6 +112,12 @@ int place_init(struct place *ret, bool system, struct error *error) {
         *ret = place;
         place = (struct place){};
         return 0;
+}
+
+int place_state(bool system, char **ret, struct error *error) {
+        int r = find_state(system, ret, error);
+
+        return r == -ENOMEM ? error_set(error, r, "out of memory") : r;
 }
 
 void place_deinit(struct place *place) {

@@ -26,3 +26,6 @@ struct place {
 /* Fills *ret, to be released with place_deinit. Creates nothing. 0 or -errno. */
 int place_init(struct place *ret, bool system, struct error *error);
 void place_deinit(struct place *place);
+
+/* The state directory alone, which asks for no runtime directory. *ret is the caller's, to be freed. */
+int place_state(bool system, char **ret, struct error *error);

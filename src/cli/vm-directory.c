@@ -14,9 +14,7 @@
 #include "cli/arguments.h"
 
 int vm_config_directory(struct session *session, char **ret) {
-        _cleanup_(place_deinit) struct place place = { 0 };
         const char *chosen = getenv("BERTH_CONFIG_DIR");
-        int r;
 
         if (chosen && chosen[0]) {
                 /* vmhost gets it as an argument and works in another directory. */
@@ -27,11 +25,7 @@ int vm_config_directory(struct session *session, char **ret) {
                         return error_errno(&session->error, -errno, "BERTH_CONFIG_DIR=%s", chosen);
                 return 0;
         }
-        r = place_init(&place, session->system || geteuid() == 0, &session->error);
-        if (r < 0)
-                return r;
-        *ret = steal_ptr(place.state);
-        return 0;
+        return place_state(session->system || geteuid() == 0, ret, &session->error);
 }
 
 static int fill(struct session *session, const char *name, struct vm *ret) {

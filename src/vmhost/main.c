@@ -159,14 +159,14 @@ static int settle_fds(void) {
 /* The VM's directory, absolute, for the working directory is left. */
 static int find_directory(struct program *program, struct error *error) {
         const char *given = program->options.config_directory;
-        _cleanup_(place_deinit) struct place place = {};
+        _cleanup_free_ char *usual = NULL;
         char absolute[PATH_MAX];
 
         if (!given) {
-                int r = place_init(&place, geteuid() == 0, error);
+                int r = place_state(geteuid() == 0, &usual, error);
                 if (r < 0)
                         return r;
-                given = place.state;
+                given = usual;
         }
         _cleanup_free_ char *path = text_format("%s/vms/%s", given, program->options.name);
         if (!path)

@@ -127,6 +127,21 @@ life() {
 
 # --- How it ends ---
 
+@test "a VM without networks needs no runtime directory, and one with networks is told to set it" {
+        vm_create user apart --no-network
+        apart start apart
+        apart ls --json | jq -e '.[] | select(.name == "apart") | .state == "running"'
+        apart kill apart
+        vm_create user joined
+        run apart start joined
+        echo "$output"
+        [ "$status" -eq 1 ]
+        [[ $output == *"no runtime directory: "*"set XDG_RUNTIME_DIR"* ]]
+}
+apart() {
+        berth_as user env -u XDG_RUNTIME_DIR berth vm "$@"
+}
+
 @test "a stop during boot: the power button is pressed until the guest hears it" {
         vm_create system boot --no-network
         vm system start boot

@@ -74,6 +74,17 @@ static void test_no_runtime_directory(void **state) {
         }
 }
 
+/* What only keeps state does without one. */
+static void test_state_alone(void **state) {
+        _cleanup_free_ char *user = NULL, *system = NULL;
+
+        assert_int_equal(place_state(false, &user, NULL), 0);
+        assert_string_equal(user, "/home/u/.local/share/berth");
+        assert_int_equal(place_state(true, &system, NULL), 0);
+        assert_string_equal(system, "/var/lib/berth");
+}
+
 HARNESS_MAIN(cmocka_unit_test_setup(test_system, clear_environment),
              cmocka_unit_test_setup(test_user, clear_environment),
-             cmocka_unit_test_setup(test_no_runtime_directory, clear_environment))
+             cmocka_unit_test_setup(test_no_runtime_directory, clear_environment),
+             cmocka_unit_test_setup(test_state_alone, clear_environment))
