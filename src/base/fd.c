@@ -61,6 +61,22 @@ int fd_dup(int fd) {
         return copy < 0 ? -errno : copy;
 }
 
+int fd_write_all(int fd, const void *data, size_t size) {
+        const char *next = data;
+
+        while (size > 0) {
+                ssize_t n = write(fd, next, size);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -errno;
+                next += n;
+                size -= (size_t)n;
+        }
+        return 0;
+}
+
 int fd_fill_standard(void) {
         int fd;
 

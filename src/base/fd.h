@@ -26,6 +26,9 @@ int fd_set_cloexec(int fd, bool cloexec);
 /* F_DUPFD_CLOEXEC at 3 or above: the new fd or -errno. */
 int fd_dup(int fd);
 
+/* The whole of it, however many writes that takes, to a blocking fd. 0, or -errno with a part of it written. */
+int fd_write_all(int fd, const void *data, size_t size);
+
 /* Opens /dev/null for those of standard input, output and error that the starter closed, lest something else become
  * one of them. 0 or -errno. */
 int fd_fill_standard(void);

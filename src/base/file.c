@@ -65,20 +65,6 @@ int file_read(const char *path, size_t max, char **ret, size_t *ret_size, struct
         return 0;
 }
 
-static int write_all(int fd, const char *data, size_t size) {
-        while (size > 0) {
-                ssize_t n = write(fd, data, size);
-
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n < 0)
-                        return -errno;
-                data += n;
-                size -= (size_t)n;
-        }
-        return 0;
-}
-
 /* The directory part of a path, "." where it has none: a new string, or NULL when memory is short. */
 static char *directory_of(const char *path) {
         const char *slash = strrchr(path, '/');
@@ -102,7 +88,7 @@ static int fill_and_rename(int fd, const char *temporary, const char *path, cons
                            mode_t mode, enum sync sync) {
         int r;
 
-        r = write_all(fd, data, size);
+        r = fd_write_all(fd, data, size);
         if (r < 0)
                 return r;
         if (fchmod(fd, mode) < 0 || (sync != SYNC_NONE && fsync(fd) < 0) || rename(temporary, path) < 0)

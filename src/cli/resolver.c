@@ -27,15 +27,6 @@ static const char *const host_resolvers[] = {
         "/run/nscd/socket",
 };
 
-static int write_all(int fd, const char *text) {
-        size_t length = strlen(text);
-        ssize_t n = write(fd, text, length);
-
-        if (n < 0)
-                return -errno;
-        return (size_t)n == length ? 0 : -ENOSPC;
-}
-
 /* A mount lends a file to the new place, and needs its name only until then: it is removed at once. */
 static int mount_text(const char *text, const char *target) {
         char path[] = "/tmp/berth-resolv.XXXXXX";
@@ -44,7 +35,7 @@ static int mount_text(const char *text, const char *target) {
 
         if (fd < 0)
                 return -errno;
-        r = write_all(fd, text);
+        r = fd_write_all(fd, text, strlen(text));
         if (r == 0 && (fchmod(fd, 0644) < 0 || mount(path, target, NULL, MS_BIND, NULL) < 0))
                 r = -errno;
         unlink(path);

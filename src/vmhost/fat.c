@@ -218,19 +218,6 @@ static uint8_t *render(const struct fat *fat, size_t *ret_size) {
         return image;
 }
 
-static int write_all(int fd, const uint8_t *data, size_t size) {
-        while (size > 0) {
-                ssize_t n = write(fd, data, size);
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n < 0)
-                        return -errno;
-                data += n;
-                size -= (size_t)n;
-        }
-        return 0;
-}
-
 int fat_write(const struct fat *fat, const char *path, mode_t mode, struct error *error) {
         size_t size;
         _cleanup_free_ uint8_t *image = render(fat, &size);
@@ -242,7 +229,7 @@ int fat_write(const struct fat *fat, const char *path, mode_t mode, struct error
         _cleanup_fd_ int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
         if (fd < 0)
                 return error_errno(error, -errno, "cannot make %s", temporary);
-        int r = write_all(fd, image, size);
+        int r = fd_write_all(fd, image, size);
         if (r == 0 && ftruncate(fd, (off_t)(volume_sectors(fat) * SECTOR)) < 0)
                 r = -errno;
         if (r == 0 && rename(temporary, path) < 0)

@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -70,6 +73,29 @@ static void test_socketpair(void **state) {
                 fd_close(pair[0]);
                 fd_close(pair[1]);
         }
+}
+
+/* The kernel takes ten bytes of twenty at once, and says only at the next write why. */
+static void test_write_all(void **state) {
+        _cleanup_fd_ int fd = memfd_create("written", MFD_CLOEXEC);
+        struct rlimit before, limit;
+        char back[20];
+
+        assert_true(fd >= 0);
+        assert_int_equal(fd_write_all(fd, "ten bytes.", 10), 0);
+        assert_int_equal(ftruncate(fd, 0), 0);
+        assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+
+        assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+        limit = (struct rlimit){ .rlim_cur = 10, .rlim_max = before.rlim_max };
+        signal(SIGXFSZ, SIG_IGN);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        int r = fd_write_all(fd, "ten bytes.ten bytes.", 20);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+        signal(SIGXFSZ, SIG_DFL);
+        assert_int_equal(r, -EFBIG);
+        assert_int_equal(pread(fd, back, sizeof(back), 0), 10);
+        assert_int_equal(fd_write_all(-1, "x", 1), -EBADF);
 }
 
 /* Listens at the path, connects, and sends a byte through. */
@@ -139,4 +165,4 @@ static void test_unix_paths(void **state) {
 
 HARNESS_MAIN(cmocka_unit_test(test_close_keeps_errno), cmocka_unit_test(test_cleanup_and_steal),
              cmocka_unit_test(test_flags), cmocka_unit_test(test_socketpair),
-             cmocka_unit_test(test_unix_paths))
+             cmocka_unit_test(test_write_all), cmocka_unit_test(test_unix_paths))
