@@ -441,6 +441,17 @@ teardown_file() {
         spawn_end twice
 }
 
+@test "a process that has got the pid of a spawned one is neither taken for it nor ended" {
+        spawn gone true
+        eventually 5 spawn_ended gone
+        spawn other sleep 1000
+        sed -i "s/^[0-9]*/$(spawn_pid other)/" "$(spawn_directory_)/gone.pid"
+        spawn_ended gone
+        spawn_end gone
+        spawn_running other
+        spawn_end other
+}
+
 @test "waiting has a deadline" {
         run eventually 1 sh -c 'echo not yet; false'
         [ "$status" -eq 1 ]

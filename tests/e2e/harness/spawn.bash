@@ -25,7 +25,7 @@ spawn() {
                 [[ $(type -t "$1") == function ]] || exec "$@"
                 "$@"
         ) >>"$directory/$name.log" 2>&1 </dev/null 3>&- 4>&- &
-        echo "$! $(type -t "$1")" >"$directory/$name.pid"
+        echo "$! $(type -t "$1") $(pid_started_ "$!")" >"$directory/$name.pid"
         disown "$!" # else bash would report its end in the midst of a test's output
         [[ -n $ready ]] || return 0
         if ! eventually 10 spawn_ready_or_ended_ "$name" "$ready" >/dev/null ||
@@ -51,7 +51,7 @@ spawn_output() {
 # spawn_pid NAME: the pid of the process itself in the machine's own numbering, which is not that of a world.
 spawn_pid() {
         local pid kind
-        read -r pid kind <"$(spawn_directory_)/$1.pid"
+        read -r pid kind _ <"$(spawn_directory_)/$1.pid"
         # A function of the harness becomes an nsenter, the parent of what runs in the other pid namespace.
         [[ $kind == function ]] && eventually 2 spawn_child_ "$pid" 2>/dev/null && return
         echo "$pid"
@@ -68,10 +68,20 @@ pid_running_() {
 pid_ended_() {
         ! pid_running_ "$1"
 }
+# pid_started_ PID: when, in ticks since the machine's start (proc(5)); nothing when there is no such process.
+pid_started_() {
+        local line fields
+        { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 0
+        read -ra fields <<<"${line##*) }"
+        echo "${fields[19]}"
+}
 
+# Its record stays when it has ended, and its pid may be another's by now: a machine has 32768 of them and a few minutes of
+# tests use that many.
 spawn_running() {
-        local pid
-        read -r pid _ <"$(spawn_directory_)/$1.pid" && pid_running_ "$pid"
+        local pid started
+        read -r pid _ started <"$(spawn_directory_)/$1.pid" && pid_running_ "$pid" &&
+                [[ $(pid_started_ "$pid") == "$started" ]]
 }
 spawn_ended() {
         ! spawn_running "$1"
