@@ -106,9 +106,11 @@ guest_run() {
         # closes.
         local to from pid
         coproc guest_console_ { exec socat - "UNIX-CONNECT:$directory/console" 2>/dev/null 3>&- 4>&-; }
-        pid=$guest_console__PID from=${guest_console_[0]} to=${guest_console_[1]}
+        pid=$guest_console__PID
+        # Copies: bash closes its own as soon as socat has ended, also with an answer in the pipe. Without a socat there is none.
+        { exec {from}<&"${guest_console_[0]}" {to}>&"${guest_console_[1]}"; } 2>/dev/null || true
         # By cat, which a closed pipe may kill in place of this shell.
-        cat <<<"berth-run $id $seconds $(base64 -w 0 <<<"$*")" 1>&"$to" 2>/dev/null || true
+        { cat <<<"berth-run $id $seconds $(base64 -w 0 <<<"$*")" 1>&"$to"; } 2>/dev/null || true
 
         deadline=$(($(now_ms) + (seconds + 10) * 1000))
         while remaining=$((deadline - $(now_ms))) && ((remaining > 0)) &&
@@ -126,6 +128,8 @@ guest_run() {
                         pending=1
                 fi
         done
+        [[ -z $from ]] || exec {from}<&-
+        [[ -z $to ]] || exec {to}>&-
         kill "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
         if ((status >= 124 && status <= 125)); then
