@@ -12,14 +12,14 @@ now_ms() {
 PATIENCE=3
 
 # eventually SECONDS COMMAND...: runs it until it succeeds, every 50 ms, and prints the output of its last
-# run. At the deadline, PATIENCE times SECONDS, it also says on standard error what did not come true, and returns 1. The
-# command runs in a subshell.
+# run. At the deadline, PATIENCE times SECONDS, it also says on standard error what did not come true, and returns 1: its
+# last run begins behind the deadline, for a machine may stand still in the midst of one. The command runs in a subshell.
 eventually() {
-        local seconds=$(($1 * PATIENCE)) deadline output
+        local seconds=$(($1 * PATIENCE)) deadline output begun
         deadline=$(($(now_ms) + seconds * 1000))
         shift
-        until output=$("$@" 2>&1); do
-                if (($(now_ms) >= deadline)); then
+        while begun=$(now_ms) && ! output=$("$@" 2>&1); do
+                if ((begun >= deadline)); then
                         [[ -z $output ]] || printf '%s\n' "$output"
                         echo "not true within $seconds s: $*" >&2
                         return 1

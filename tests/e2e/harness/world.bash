@@ -45,7 +45,7 @@ world_create() {
         export WORLD WORLD_HOST WORLD_OUTSIDE
 
         local word
-        if ! read -r -t 10 word <>"$WORLD/ready"; then
+        if ! read -r -t $((10 * PATIENCE)) word <>"$WORLD/ready"; then
                 cat "$WORLD/holder.log" >&2
                 world_kill_
                 return 1
