@@ -89,7 +89,9 @@ guest_log_or_end_() {
 # one.
 guest_log_has() {
         local line
-        line=$(grep -aoE -m 1 -- "$2.*" "$(guest_directory "$1")/log" 2>/dev/null) && echo "${line%$'\r'}"
+        # Whole lines only: QEMU writes a byte at a time. The line that is added ends one that is not complete, and goes.
+        line=$({ cat "$(guest_directory "$1")/log" 2>/dev/null && echo; } | sed '$d' | grep -aoE -m 1 -- "$2.*") &&
+                echo "${line%$'\r'}"
 }
 
 # guest_run [-t SECONDS] NAME COMMANDS: runs shell commands in the guest (tests/guest/functions.sh has its
