@@ -77,7 +77,7 @@ dhcpv6() {
         solicit=$(packet_udp6 "$(packet_eui64 "$mac")" ff02::1:2 546 547 "$solicit")
         solicit=$(packet_frame 33:33:00:01:00:02 "$mac" 86dd "$solicit")
         # The address stands in the option for it: number 5, 24 bytes (section 21.6).
-        guest_run "$1-web" "frame_listen offer eth0 00050018$(packet_ip6 "$(port "$1" web .ipv6_address)") 15 1
+        guest_run -t 70 "$1-web" "frame_listen offer eth0 00050018$(packet_ip6 "$(port "$1" web .ipv6_address)") 60 1
                 frame_send eth0 $solicit
                 frame_heard offer"
 }
@@ -134,7 +134,7 @@ host() {
                 [ "$(guest_run "$1-web" "fetch $gateway6 8000")" = "host sees $(slaac "$1-web")" ]
         fi
         # A refusal comes through as one, but not through pasta, whose resets of 2023 a client does not believe.
-        run guest_run "$1-web" "fetch $gateway 8009 1"
+        run guest_run "$1-web" "fetch $gateway 8009 $([[ $1 == system ]] || echo 1)"
         [ "$status" -ne 0 ]
         [[ $1 == user || $output == *refused* ]]
 }
@@ -146,7 +146,7 @@ outside() {
         [ "$(guest_run "$1-db" "fetch $INTERNET6 8001")" = "outside sees $HOST6" ]
         [ "$(guest_run "$1-db" 'resolve internet.test | sort')" = "$(printf '%s\n' "$INTERNET4" "$INTERNET6" | sort)" ]
         guest_run "$1-db" 'fetch internet.test 8001' | grep '^outside sees '
-        run guest_run "$1-db" "fetch $INTERNET4 8009 1"
+        run guest_run "$1-db" "fetch $INTERNET4 8009 $([[ $1 == system ]] || echo 1)"
         [ "$status" -ne 0 ]
         [[ $1 == user || $output == *refused* ]]
 }
@@ -176,8 +176,8 @@ stream() {
         guest_run -t 90 "$1-db" 'stream_end s'
         after=$(port "$1" web '"\(.rx_bytes) \(.rx_packets)"')
         echo "received by web, bytes and packets: before $before, after $after"
-        # Without segmentation offloads a packet has no more than 1514 bytes.
-        (((${after% *} - ${before% *}) / (${after#* } - ${before#* }) > 3000))
+        # Without segmentation offloads a packet has no more than 1514 bytes; with them a slow stream's are of two segments.
+        (((${after% *} - ${before% *}) / (${after#* } - ${before#* }) > 1514))
 }
 
 @test "user mode: a command inside the network, with its names and its addresses" { enter user; }
@@ -223,7 +223,7 @@ queues() {
         guest_stop "$1-multi"
         # With the VM its interfaces are gone.
         eventually 5 eval "berth_facts $1 host '.interfaces | length' | grep -x 0"
-        [ "$(berth_facts "$1" shared '[.interfaces[].name] | sort | join(" ")')" = "db web" ]
+        eventually 5 eval "berth_facts $1 shared '[.interfaces[].name] | sort | join(\" \")' | grep -x 'db web'"
 }
 
 @test "user mode: the same name gets the same MAC and address when all was removed and is made again" {
