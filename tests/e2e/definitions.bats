@@ -100,10 +100,11 @@ mtu() {
         [ "$(guest_run "$1-small" 'cat /sys/class/net/eth0/mtu')" = 1400 ]
         # The gateway answers in one packet each.
         before=$(berth_facts "$1" wide '.interfaces[] | select(.name == "large").rx_packets')
-        guest_run "$1-large" "ping -q -c 5 -i 0.1 -s 8900 $net.1" | grep '5 packets received'
+        guest_run "$1-large" "for i in 1 2 3 4 5; do ping -q -c 1 -W 30 -s 8900 $net.1 || exit 1; done"
         after=$(berth_facts "$1" wide '.interfaces[] | select(.name == "large").rx_packets')
         echo "packets: $before, $after"
-        ((after - before < 15))
+        # The answers alone would be 35 in pieces; a slow machine has time for other packets beside them.
+        ((after - before < 30))
         guest_run "$1-small" 'stream_serve 9000'
         guest_run "$1-large" "stream_start s $net.40 9000 && within 20 eval 'output s | grep acknowledged'"
         guest_run -t 90 "$1-large" 'stream_end s'
@@ -126,7 +127,7 @@ bare() {
         run guest_run "$1-quiet" "timeout 3 nslookup internet.test $net.1; fetch $net.1 53 1"
         [[ $output != *"$INTERNET4"* && $output != *"no answer"* ]]
         # The address that it took is its own from then on.
-        berth_as "$1" berth net enter bare -- ping -q -c 1 -W 5 "$net.9"
+        berth_as "$1" berth net enter bare -- ping -q -c 1 -W 15 "$net.9"
 }
 
 @test "user mode: without NAT the host is reached, and the outside is not" {
@@ -141,7 +142,7 @@ bare() {
         [[ $output != *outside* ]]
         in_outside ip route add "$(first system 3).0/24" via "$HOST4"
         in_outside ip -6 route add "$(first6 system 3)::/64" via "$HOST6"
-        run guest_run system-plain "fetch $INTERNET4 8001 5; fetch $INTERNET6 8001 5"
+        run guest_run system-plain "fetch $INTERNET4 8001; fetch $INTERNET6 8001"
         in_outside ip route del "$(first system 3).0/24"
         in_outside ip -6 route del "$(first6 system 3)::/64"
         plain4=$(guest_run system-plain 'address4 eth0') plain6=$(guest_run system-plain 'address6 eth0')

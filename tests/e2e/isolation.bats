@@ -85,9 +85,9 @@ island() {
         guest_run "$guest" "ip route add default via $gateway && ip -6 route add default via $gateway6 dev eth0"
         unreachable "$guest" 8001 "$INTERNET4" "$INTERNET6" "$OUTSIDE4" "$OUTSIDE6"
         unreachable "$guest" 8000 "$HOST4" "$HOST6" 169.254.64.1
-        run guest_run "$guest" "pingcount $INTERNET4 2"
+        run guest_run "$guest" "pingcount $INTERNET4 2 1"
         [ "$output" = 0 ]
-        run guest_run "$guest" "pingcount $INTERNET6 2"
+        run guest_run "$guest" "pingcount $INTERNET6 2 1"
         [ "$output" = 0 ]
         unreachable "$guest" 8000 "$(berth_facts "$1" shared .gateway)" "$(berth_facts "$1" shared .ipv6_gateway)"
         guest_run "$guest" 'ip route del default; ip -6 route del default'
@@ -110,7 +110,7 @@ apart() {
         unreachable "$1-one" 80 $(addresses "$1" other far)
         unreachable "$1-far" 80 $(addresses "$1" shared one)
         unreachable "$1-island" 80 $(addresses "$1" shared one) $(addresses "$1" other far)
-        run guest_run "$1-one" "pingcount $far 2"
+        run guest_run "$1-one" "pingcount $far 2 1"
         [ "$output" = 0 ]
         # Another network's gateway is not a way to the host, which has its own for this one.
         unreachable "$1-one" 8000 "$(berth_facts "$1" other .gateway)" "$(berth_facts "$1" other .ipv6_gateway)"

@@ -149,16 +149,16 @@ takes() {
         [ "$(guest_run "$1-evil" "DHCP_CLIENT_ID=00c0ffee dhcp eth0")" = "$own" ]
 
         guest_run "$1-evil" "ip -4 addr flush dev eth0; ip addr add $victim/24 dev eth0"
-        run guest_run "$1-evil" "fetch $gateway 80 1; pingcount $gateway 2"
+        run guest_run "$1-evil" "fetch $gateway 80 1; pingcount $gateway 2 1"
         [[ $output == *0 ]]
         berth_as "$1" berth net enter shared -- "$probe" fetch "$victim" 80 | grep -x victim
 
         guest_run "$1-evil" "ip -4 addr flush dev eth0; ip addr add $own/24 dev eth0; ip link set eth0 down
                 ip link set eth0 address $foreign && ip link set eth0 up"
-        run guest_run "$1-evil" "pingcount $gateway 2"
+        run guest_run "$1-evil" "pingcount $gateway 2 1"
         [[ $output == *0 ]]
         guest_run "$1-evil" "ip link set eth0 down; ip link set eth0 address $mac && ip link set eth0 up"
-        guest_run -t 30 "$1-evil" "within 20 pingcount $gateway 1"
+        guest_run -t 30 "$1-evil" "within 20 pingcount $gateway 1 2"
         # The counters of what was dropped are there to be seen.
         berth_as "$1" berth net enter shared -- nft list table bridge berth | grep -E 'counter packets [1-9].* drop'
 }

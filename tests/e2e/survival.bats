@@ -125,7 +125,7 @@ resolves_() {
         address=$(berth_facts "$1" shared '.interfaces[] | select(.name == "b") | .address')
         [ "$(guest_run "$1-a" 'resolve -4 b.berth.internal')" = "$address" ]
         [ "$(guest_run "$1-a" 'resolve -4 internet.test')" = "$INTERNET4" ]
-        guest_run "$1-a" "fetch $INTERNET6 80 5"
+        guest_run "$1-a" "fetch $INTERNET6 80"
 }
 
 # --- The broker ---

@@ -20,7 +20,7 @@ bound | renew)
                 for server in $dns; do
                         echo "nameserver $server"
                 done
-                echo "options timeout:2 attempts:2"
+                echo "options timeout:5 attempts:3"
         } >/tmp/resolv.conf.new
         # A network without a resolver leaves that of another one alone.
         [ -z "$dns" ] || mv /tmp/resolv.conf.new /etc/resolv.conf

@@ -1,8 +1,9 @@
 # Functions for orders and console lines. Each returns 0 on success; times are in seconds.
 
-# within SECONDS COMMAND...: until it succeeds.
+# within SECONDS COMMAND...: until it succeeds, for PATIENCE times as long (tests/e2e/harness/wait.bash says why).
+PATIENCE=3
 within() {
-        local deadline=$(($(uptime_ms) + $1 * 1000))
+        local deadline=$(($(uptime_ms) + $1 * PATIENCE * 1000))
         shift
         until "$@"; do
                 [ "$(uptime_ms)" -lt "$deadline" ] || return 1
@@ -76,13 +77,16 @@ fetch() { probe fetch "$@"; }
 # resolve [-4|-6] NAME: its addresses.
 resolve() { probe resolve "$@"; }
 
-# pingcount HOST COUNT [INTERVAL]: prints how many replies came; succeeds when all did.
+# pingcount HOST COUNT [SECONDS]: prints how many replies came, each within SECONDS (30); succeeds when all did. One ping at
+# a time, for after the last of several it waits no longer than twice the time that the ones before took, or a second.
 pingcount() {
-        local received
-        received=$(ping -q -c "$2" -i "${3:-0.1}" -W 2 "$1" |
-                sed -n 's/.* \([0-9]*\) packets received.*/\1/p')
-        echo "${received:-0}"
-        [ "${received:-0}" = "$2" ]
+        local sent=0 received=0
+        while [ "$sent" -lt "$2" ]; do
+                sent=$((sent + 1))
+                ping -q -c 1 -W "${3:-30}" "$1" >/dev/null && received=$((received + 1))
+        done
+        echo "$received"
+        [ "$received" = "$2" ]
 }
 
 # A checked TCP stream that runs until it is ended: stream_serve PORT on one side; on the other

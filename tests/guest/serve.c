@@ -45,7 +45,7 @@ int fetch_main(int argc, char **argv) {
         if (argc < 3 || argc > 4)
                 die("fetch HOST PORT [SECONDS]");
 
-        uint64_t timeout = argc > 3 ? parse_number(argv[3], 3600) * 1000 : 5000,
+        uint64_t timeout = argc > 3 ? parse_number(argv[3], 3600) * 1000 : 15000,
                  deadline = now_ms() + timeout;
         int fd = endpoint_connect(argv[1], argv[2], (int)timeout);
         size_t total = 0;

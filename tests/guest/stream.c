@@ -50,9 +50,10 @@ static int check_stream(int fd, const char *peer) {
                             (unsigned long long)total);
                 total += (uint64_t)n;
         }
+        /* Before the client knows: who waits for it finds the line. */
+        printf("stream: from %s complete, %llu bytes\n", peer, (unsigned long long)total);
         uint64_t answer = htobe64(total);
         write_whole(fd, &answer, sizeof(answer));
-        printf("stream: from %s complete, %llu bytes\n", peer, (unsigned long long)total);
         return 0;
 }
 
