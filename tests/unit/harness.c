@@ -11,15 +11,28 @@
 
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 /* Where a test hangs there is a bug: the program ends with SIGALRM, and the runner says so. */
 #define HANG_SECONDS 100
 
+/* What a starter ignores or blocks, as nohup(1) and a shell's background do, is inherited, also by what tests start. */
+static void reset_signals(void) {
+        static const int signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM, SIGPIPE, SIGCHLD };
+        sigset_t none;
+
+        for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+                signal(signals[i], SIG_DFL);
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 int harness_run(const struct CMUnitTest *tests, size_t n) {
         size_t before = fd_count_open(), after;
         int failed;
 
+        reset_signals();
         alarm(HANG_SECONDS);
         failed = _cmocka_run_group_tests("unit", tests, n, NULL, NULL);
         after = fd_count_open();
