@@ -93,14 +93,16 @@ static void test_spawn(void **state) {
 
         make_pipe(log);
         make_pipe(first);
-        make_pipe(second);
+        assert_int_equal(fd_socketpair(second, false), 0);
         const int fds[] = { first[1], second[1] };
+        /* It is there until it is known to us. */
         const char *const argv[] = { "/bin/sh", "-c",
-                                     "echo three >&3; echo four >&4; echo out; echo err >&2; cat; echo $$; "
+                                     "read go <&4; echo three >&3; echo four >&4; echo out; echo err >&2; cat; echo $$; "
                                      "ls /proc/self/fd | wc -l; ps >/dev/null; exec 3>&- 4>&-; exit 0",
                                      NULL };
         _cleanup_fd_ int pidfd = outpost_spawn(outpost, NULL, argv, log[1], fds, 2, &pid);
         assert_true(pidfd >= 0);
+        assert_int_equal(write(second[0], "\n", 1), 1);
         fd_close(log[1]);
         fd_close(first[1]);
         fd_close(second[1]);
