@@ -326,11 +326,9 @@ static int set_timer(struct loop *loop) {
         return 0;
 }
 
-static int dispatch(struct loop *loop, const struct epoll_event *event) {
+static int dispatch(const struct epoll_event *event) {
         struct source *source = event->data.ptr;
 
-        if (event->data.ptr == loop)
-                return dispatch_timers(loop);
         if (source->kind == SOURCE_FD)
                 return source->fd_fn(source, source->fd, event->events, source->data);
         if (source->kind == SOURCE_SIGNAL)
@@ -338,8 +336,10 @@ static int dispatch(struct loop *loop, const struct epoll_event *event) {
         return dispatch_child(source);
 }
 
-/* One wait and all that came of it. */
+/* One wait and all that came of it, timers last: where the process stood still for a while, what came in meanwhile is
+ * looked at before the deadline that it meets. */
 static int turn(struct loop *loop) {
+        bool due = false;
         int r;
 
         r = set_timer(loop);
@@ -356,11 +356,13 @@ static int turn(struct loop *loop) {
         for (int i = 0; i < loop->n_events && r >= 0 && !loop->exiting; i++) {
                 struct epoll_event event = loop->events[i];
 
-                if (event.data.ptr)
-                        r = dispatch(loop, &event);
+                if (event.data.ptr == loop)
+                        due = true;
+                else if (event.data.ptr)
+                        r = dispatch(&event);
         }
         loop->n_events = 0;
-        return r;
+        return due && r >= 0 && !loop->exiting ? dispatch_timers(loop) : r;
 }
 
 int loop_run(struct loop *loop) {

@@ -10,7 +10,8 @@
 /*
  * A source is one thing to wait for. Its handler returns 0, or a negative errno, which ends the loop with that
  * value. Within a handler any source may be freed, its own too: the events that were already fetched for a freed
- * source are dropped. All ready sources of a wait are handled before the next wait.
+ * source are dropped. All ready sources of a wait are handled before the next wait, timers after all others: a deadline
+ * has passed only for what did not come.
  */
 struct loop;
 struct source;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,7 @@ struct record {
         siginfo_t child;
         uint64_t at[8];
         struct record *next;
+        int pipe;
 };
 
 static void note(struct record *record) {
@@ -318,6 +320,46 @@ static void test_timer_rearms(void **state) {
         close_pipe(pipes);
 }
 
+/* Stands still for longer than the other's deadline, and then gets it what that one is for. */
+static int stand_still(struct source *source, int fd, uint32_t events, void *data) {
+        struct record *record = data;
+
+        note(record);
+        assert_int_equal(poll(NULL, 0, 20), 0);
+        assert_int_equal(write(record->pipe, "x", 1), 1);
+        record->own = source_free(record->own);
+        return 0;
+}
+
+static int disarm_other(struct source *source, int fd, uint32_t events, void *data) {
+        struct record *record = data;
+
+        source_disarm(record->other);
+        return on_fd(source, fd, events, data);
+}
+
+static void test_timer_after_fds(void **state) {
+        struct record still = { .loop = *state }, late = { .loop = *state };
+        struct record answer = { .loop = *state, .stop_after = 1 };
+        int p[2], q[2];
+
+        make_ready_pipe(p);
+        assert_int_equal(pipe2(q, O_CLOEXEC | O_NONBLOCK), 0);
+        still.pipe = q[1];
+        assert_int_equal(loop_add_fd(*state, &still.own, p[0], EPOLLIN, stand_still, &still), 0);
+        assert_int_equal(loop_add_fd(*state, &answer.own, q[0], EPOLLIN, disarm_other, &answer), 0);
+        assert_int_equal(loop_add_timer(*state, &answer.other, on_timer, &late), 0);
+        source_arm(answer.other, MS);
+        assert_int_equal(loop_run(*state), 17);
+        assert_int_equal(still.calls, 1);
+        assert_int_equal(answer.calls, 1);
+        assert_int_equal(late.calls, 0);
+        source_free(answer.own);
+        source_free(answer.other);
+        close_pipe(p);
+        close_pipe(q);
+}
+
 static int free_other_timer(struct source *source, void *data) {
         struct record *record = data;
 
@@ -489,6 +531,7 @@ static void test_loop_frees_sources(void **state) {
 HARNESS_MAIN(TEST(test_fd_is_level_triggered), TEST(test_set_events), TEST(test_add_fails),
              TEST(test_handler_error_ends), TEST(test_exit_ends_at_once), TEST(test_exit_before_run),
              TEST(test_free_in_handler), TEST(test_free_with_duplicate_fd), TEST(test_many_fds),
-             TEST(test_timer_order), TEST(test_timer_rearms), TEST(test_timer_freed_in_handler),
-             TEST(test_timers_left_due), TEST(test_timer_far_away), TEST(test_signal), TEST(test_child_exits),
-             TEST(test_child_killed), TEST(test_child_of_another), cmocka_unit_test(test_loop_frees_sources))
+             TEST(test_timer_order), TEST(test_timer_rearms), TEST(test_timer_after_fds),
+             TEST(test_timer_freed_in_handler), TEST(test_timers_left_due), TEST(test_timer_far_away), TEST(test_signal),
+             TEST(test_child_exits), TEST(test_child_killed), TEST(test_child_of_another),
+             cmocka_unit_test(test_loop_frees_sources))
