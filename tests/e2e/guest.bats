@@ -216,6 +216,8 @@ teardown_file() {
         GUEST_CMDLINE=deaf=1 guest_start four
         guest_wait_ready three
         guest_wait_ready four
+        # The button is pressed once: whoever listens for it has to be there.
+        guest_run three 'within 10 eval "ls -l /proc/\$(pidof acpid)/fd | grep -q /dev/input/"'
         guest_monitor four system_powerdown
         guest_monitor three system_powerdown
         eventually 10 guest_gone three
@@ -252,9 +254,9 @@ teardown_file() {
 }
 
 @test "requests over a socket, several on one connection" {
-        spawn echo in_host socat "UNIX-LISTEN:$WORLD/echo,fork,mode=0666" \
+        # The socket is there before it takes connections, and before it has its mode.
+        spawn --ready 'listening on' echo in_host socat -d -d "UNIX-LISTEN:$WORLD/echo,fork,mode=0666" \
                 SYSTEM:'while read -r l; do echo "got $l"; done'
-        eventually 5 test -S "$WORLD/echo"
         [ "$(ask "$WORLD/echo" '{"a":1}' '{"b":2}')" = $'got {"a":1}\ngot {"b":2}' ]
         [ "$(ask -u 1234 "$WORLD/echo" '{}')" = 'got {}' ]
         run ask "$WORLD/nobody" '{}'
@@ -288,9 +290,9 @@ teardown_file() {
         directory=$WORLD host=$WORLD_HOST outside=$WORLD_OUTSIDE
         [ "$(in_host pwd)" = "$PWD" ]
         [ "$(in_host ip -o link | wc -l)" -eq 2 ]
-        in_host ping -q -c 1 -W 2 "$INTERNET4"
-        in_host ping -q -c 1 -W 2 "$INTERNET6"
-        in_outside ping -q -c 1 -W 2 "$HOST4"
+        in_host ping -q -c 1 -W 15 "$INTERNET4"
+        in_host ping -q -c 1 -W 15 "$INTERNET6"
+        in_outside ping -q -c 1 -W 15 "$HOST4"
         run in_outside ping -q -c 1 -W 1 192.168.1.1
         [ "$status" -ne 0 ]
         run in_host sh -c 'exit 9'
@@ -331,13 +333,18 @@ teardown_file() {
                 eventually 1 pid_ended_ "$host"
                 unset WORLD WORLD_HOST WORLD_OUTSIDE
         }
-        leave spawn --ready up left in_host sh -c "echo up; exec sleep 1000"
+        # Looked at once, so not before it is what it is to be.
+        leave_running() {
+                "${@:2}"
+                eventually 5 in_host pgrep -xf "$1" >/dev/null
+        }
+        leave leave_running 'sleep 1000' spawn left in_host sleep 1000
         [[ $output == *"process "*"0 sleep 1000"* ]]
-        leave spawn --ready up left as_user 1234 sh -c "echo up; exec sleep 1001"
+        leave leave_running 'sleep 1001' spawn left as_user 1234 sleep 1001
         [[ $output == *"process "*"1234 sleep 1001"* ]]
-        leave in_host sh -c 'sleep 1002 >/dev/null 2>&1 </dev/null & exec true'
+        leave leave_running 'sleep 1002' in_host sh -c 'sleep 1002 >/dev/null 2>&1 </dev/null & exec true'
         [[ $output == *"process "*"0 sleep 1002"* ]]
-        leave spawn --ready up left in_outside sh -c "echo up; exec sleep 1003"
+        leave leave_running 'sleep 1003' spawn left in_outside sleep 1003
         [[ $output == *"process "*"0 sleep 1003"* ]]
         leave in_host ip link add left type veth peer name tfel
         [[ $output == *"interface left"* && $output == *"interface tfel"* ]]
@@ -366,6 +373,7 @@ teardown_file() {
 
         cp "$(command -v sleep)" "$WORLD/berth-network"
         spawn daemon in_host "$WORLD/berth-network" 1000
+        eventually 5 in_host pgrep -xf "$WORLD/berth-network 1000"
         run assert_nothing_left
         [ "$status" -eq 1 ]
         [[ $output == *"berth-network 1000"* && $output != *"0 sleep 1000"* ]]
@@ -392,8 +400,8 @@ teardown_file() {
         spawn --ready up nap in_host sh -c 'echo up; exec sleep 1000'
         pid=$(spawn_pid nap)
         world_create
-        spawn --ready up nap in_host sh -c 'echo up; exec sleep 1000'
-        in_host pkill -x sleep
+        spawn nap in_host sleep 1000
+        eventually 5 in_host pkill -x sleep
         eventually 5 spawn_ended nap
         world_destroy
         pid_running_ "$pid"

@@ -229,7 +229,7 @@ not_adopted() {
 @test "a pid that is another process by now is neither adopted nor harmed" {
         vm_create user reused --no-network
         spawn --ready up bystander as_user "$BERTH_UID" sh -c 'echo up; exec sleep 1000'
-        pid=$(in_host pgrep -x sleep -u "$BERTH_UID")
+        pid=$(eventually 5 in_host pgrep -x sleep -u "$BERTH_UID") # once the shell has become it
         started=$(in_host awk '{ print $22 }' "/proc/$pid/stat")
         not_adopted ".run.pid = $pid" "$pid"
         not_adopted ".run.pid = $pid | .run.start_time = $started | .run.boot_id = \"00000000-0000-0000-0000-000000000000\""

@@ -142,10 +142,24 @@ guest_run() {
 }
 
 # guest_monitor NAME COMMAND: a line for QEMU's monitor, such as `system_powerdown` (the power button) or
-# `set_link`.
+# `set_link`; prints what it says to it. Fails when QEMU does not come back to its prompt.
 guest_monitor() {
-        socat -t 2 - "UNIX-CONNECT:$(guest_directory "$1")/monitor" <<<"$2" |
-                tr -d '\r' | sed '1d; /^(qemu)/d'
+        local text prompts=0 to from pid
+        coproc guest_monitor_ { exec socat - "UNIX-CONNECT:$(guest_directory "$1")/monitor" 2>/dev/null 3>&- 4>&-; }
+        pid=$guest_monitor__PID
+        { exec {from}<&"${guest_monitor_[0]}" {to}>&"${guest_monitor_[1]}"; } 2>/dev/null || true
+        while ((prompts < 2)) && IFS= read -r -d ')' -t $((10 * PATIENCE)) -u "$from" text 2>/dev/null; do
+                [[ $text == *'(qemu' ]] || continue
+                prompts=$((prompts + 1))
+                ((prompts == 1)) && { cat <<<"$2" 1>&"$to"; } 2>/dev/null
+        done
+        [[ -z $from ]] || exec {from}<&-
+        [[ -z $to ]] || exec {to}>&-
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+        # Without the echo before and the prompt behind.
+        tr -d '\r' <<<"${text%(qemu}" | sed '1d; $d'
+        ((prompts == 2))
 }
 
 # guest_pid NAME: of the VMM, as processes of its world see it.
