@@ -52,10 +52,21 @@ berth_broker() {
                 sh -c 'exec berthd --foreground --ready-fd 5 "$@" 5>&1' berthd "$@"
 }
 
-# berth_facts MODE NETWORK FILTER: what jq's filter makes of the network as `berth net show --json` prints it. Fails
-# where it is not live, and where that is false, null or nothing.
+# berth_show MODE NETWORK: the network as `berth net show --json` prints it. The broker waits a second for what the network's
+# process has to say and goes on without, which is asked again here. Fails where it is not live.
+berth_show() {
+        local shown deadline
+        deadline=$(($(now_ms) + 10000 * PATIENCE))
+        while shown=$(berth_as "$1" berth net show "$2" --json) || return; do
+                [[ $shown == *'did not answer within a second'* ]] && (($(now_ms) < deadline)) || break
+        done
+        printf '%s\n' "$shown"
+}
+
+# berth_facts MODE NETWORK FILTER: what jq's filter makes of that. Fails also where it is false, null or nothing.
 berth_facts() {
-        berth_as "$1" berth net show "$2" --json | jq -ner "input | ($3)"
+        local shown
+        shown=$(berth_show "$1" "$2") && jq -ner "input | ($3)" <<<"$shown"
 }
 
 # berth_broker_pid MODE: in the world's numbering; nothing when none runs.
@@ -70,11 +81,17 @@ berth_end() {
         [[ -n $pid ]] || return 0
         for name in $(berth_as "$1" berth net ls --json | jq -r '.networks[].name'); do
                 # The broker hears of a client's end a little after whoever waited for the client.
-                eventually 10 berth_as "$1" berth net remove "$name" || status=1
+                eventually 10 berth_removed_ "$1" "$name" || status=1
         done
-        in_host kill "$pid"
+        # It may have been idle for long enough to end by itself, as may a network.
+        in_host kill "$pid" 2>/dev/null || true
         eventually 10 in_host sh -c '! kill -0 "$1" 2>/dev/null' sh "$pid" || status=1
         return "$status"
+}
+
+berth_removed_() {
+        berth_as "$1" berth net remove "$2" ||
+                berth_as "$1" berth net ls --json | jq -e --arg name "$2" 'all(.networks[]; .name != $name)' >/dev/null
 }
 
 # guest_on MODE NETWORKS NAME [QEMU ARGUMENTS...]: a guest MODE-NAME by `berth run`, called NAME on its networks.
