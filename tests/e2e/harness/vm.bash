@@ -31,6 +31,16 @@ vm() {
         berth_as "$mode" berth vm "$@"
 }
 
+# vm_list MODE: what `ls --json` prints once all of its vmhosts have answered. It waits 350 ms for them, and 40 ms for the rest
+# when half of them have; of one that has not it says that it is silent.
+vm_list() {
+        eventually 10 vm_list_ "$1"
+}
+vm_list_() {
+        local list
+        list=$(vm "$1" ls --json) && printf '%s\n' "$list" && jq -e 'all(.state != "silent")' <<<"$list" >/dev/null
+}
+
 # vm_directory MODE NAME: as processes of the world see it. vm_place MODE NAME: the same, seen from anywhere.
 vm_directory() {
         case $1 in
@@ -85,9 +95,15 @@ vm_host() {
         cat "$(vm_place "$1" "$2")/vmhost.pid"
 }
 
-# vm_signal SIGNAL PID...: in the world's numbering. vm_ended PID: that it has gone.
+# vm_signal SIGNAL PID...: in the world's numbering. vm_ended PID: that it has gone. vm_kill_host MODE NAME: its vmhost, and
+# waits for its end.
 vm_signal() {
         in_host kill "-$1" "${@:2}"
+}
+vm_kill_host() {
+        local host
+        host=$(vm_host "$1" "$2")
+        vm_signal KILL "$host" && eventually 5 vm_ended "$host"
 }
 vm_ended() {
         in_host sh -c '! kill -0 "$1" 2>/dev/null' sh "$1"
