@@ -112,7 +112,7 @@ ended() {
         [[ $stderr == *"Read-only file system"* ]]
 
         # They outlive the supervisor, and end with the VM; and the agent runs commands whoever supervises, or nobody.
-        vm_signal KILL "$(vm_host system web)"
+        vm_kill_host system web
         [ "$(vm system exec --agent web -- cat /mnt/work/by-9p)" = one ]
         vm system start web
         echo three >"$home/work/later"

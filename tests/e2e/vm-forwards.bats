@@ -74,7 +74,7 @@ survive() {
         eventually 5 vm_ended "$broker"
         answers 10
         client_start next "$mode"
-        same_forwards "$mode" "$kept"
+        eventually 10 same_forwards "$mode" "$kept"
         replaced "$mode" "$(network_pid "$mode")"
 
         # Both: the lease is over, and no port is left open that leads nowhere. A start brings it all back.

@@ -23,13 +23,13 @@ teardown_file() {
         eventually 30 vm_fact system full '.phase == "io-error" and .state == "running"'
         vm_fact system full .message
         [[ $(vm_fact system full .message) == *full* ]]
-        [[ $(vm system ls) == *io-error* ]]
+        eventually 5 eval 'vm system ls | grep io-error'
         in_host rm /var/lib/berth/vms/ballast
         vm_wait_log system full 'all written' 30
         vm_fact system full '.phase != "io-error" and .state == "running"'
         vm system kill full
         vm system rm full
-        in_host umount /var/lib/berth/vms
+        eventually 5 in_host umount /var/lib/berth/vms
 }
 
 @test "a disk that fails: the VM waits, says what to do, and goes on when it is told to" {
@@ -45,7 +45,7 @@ teardown_file() {
         cp "$configuration" "$(vm_place system bad)/config.json"
         vm system start bad
         eventually 60 vm_fact system bad '.phase == "io-error"'
-        [[ $(vm system ls) == *"berth vm cont"* ]]
+        eventually 5 eval 'vm system ls | grep "berth vm cont"'
         [ "$(vm system cont bad)" = "bad goes on." ]
         vm_wait_log system bad 'all written' 20
         run vm system cont bad
@@ -68,16 +68,14 @@ answer_() {
 }
 
 confined() {
-        local mode=$1 directory host
+        local mode=$1 directory
         directory=$(vm_directory "$mode" cell)
         in_host sh -c 'echo secret >/run/secret; chmod 666 /run/secret'
         vm_create "$mode" cell --no-network --disk-size 1G
         vm "$mode" start cell
         [[ $(vm_fact "$mode" cell .confinement) == *Landlock* ]] || skip "the kernel has no Landlock"
         # QEMU serves one client at a time: its vmhost has to go first.
-        host=$(vm_host "$mode" cell)
-        vm_signal KILL "$host"
-        eventually 5 vm_ended "$host"
+        vm_kill_host "$mode" cell
         run reaches_ "$directory" /run/secret
         [[ $output == *"Permission denied"* ]]
         run reaches_ "$directory" "$directory/config.json"
@@ -90,7 +88,7 @@ confined() {
         # The same asked of one that is not confined, or the above would show nothing.
         vm_create "$mode" open --no-network --no-confine
         vm "$mode" start open
-        vm_signal KILL "$(vm_host "$mode" open)"
+        vm_kill_host "$mode" open
         run reaches_ "$(vm_directory "$mode" open)" /run/secret
         [[ $output == '{"return": {}, '* ]]
         in_host rm /run/secret
@@ -113,7 +111,7 @@ confined() {
         for i in $(seq 20); do
                 eventually 60 spawn_ended "many$i"
         done
-        vm user ls --json | jq -e '[.[] | select(.state == "running")] | length == 20 and ([.[].addresses[0], .[].ssh_port] |
+        vm_list user | jq -e '[.[] | select(.state == "running")] | length == 20 and ([.[].addresses[0], .[].ssh_port] |
                 unique | length == 40)'
         for i in $(seq 20); do
                 spawn "many$i" berth_as user berth vm kill "many$i"
@@ -121,10 +119,9 @@ confined() {
         for i in $(seq 20); do
                 eventually 60 spawn_ended "many$i"
         done
-        vm user ls --json | jq -e 'all(.state == "stopped")'
+        vm_list user | jq -e 'all(.state == "stopped")'
         eventually 10 berth_facts user shared '.interfaces == [] and .clients == []'
-        run in_host pgrep -a 'qemu|vmhost'
-        [ -z "$output" ]
+        eventually 5 eval '! in_host pgrep -a "qemu|vmhost"'
         run in_host sh -c 'ls "$1"/many*/vmhost.sock "$1"/many*/vmhost.pid 2>/dev/null' sh "$(vm_directory user '')"
         [ -z "$output" ]
 }

@@ -54,7 +54,7 @@ no_scopes() {
         read -r quota _ < <(limit cpu "$qemu" cpu.max cpu.cfs_quota_us)
         [ "$quota" = 150000 ]
 
-        vm_signal KILL "$(vm_host system web)"
+        vm_kill_host system web
         vm system start web
         [ "$(vm_fact system web '.scope, .pid' | xargs)" = "$scope $qemu" ]
 
@@ -67,8 +67,10 @@ no_scopes() {
 
 @test "a QEMU that uses more than its limit is ended by the kernel, and the record says so" {
         vm_create system big --memory-limit 160M
-        # It may be gone before it is seen to run, or before its memory is full.
+        # It may be gone before it is seen to run, or before its memory is full. What is said to a guest that has yet to boot
+        # may be lost.
         run vm system start big
+        eventually 60 eval 'guest_log_has system-big "berth-guest: ready" || vm_list system | jq -e ".[0].state != \"running\""'
         guest_run -t 60 system-big 'cat /dev/zero >/full' || true
         [ "$(vm_end system big .by)" = oom ]
         [[ $(vm system show big) == *"for want of memory"* ]]
@@ -80,7 +82,7 @@ no_scopes() {
         run vm user start web
         [ "$status" -ne 0 ]
         [[ $output == *"QEMU cannot be limited: systemd cannot be asked: "*dbus-user-session* ]]
-        [ "$(vm user ls --json | jq -r '.[0].state')" != running ]
+        [ "$(vm_list user | jq -r '.[0].state')" != running ]
         no_scopes
 }
 

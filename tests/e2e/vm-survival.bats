@@ -15,7 +15,7 @@ teardown_file() {
 }
 
 state() {
-        vm "$1" ls --json | jq -r --arg name "$2" '.[] | select(.name == $name) | .phase // .state'
+        vm_list "$1" | jq -r --arg name "$2" '.[] | select(.name == $name) | .phase // .state'
 }
 is_in() {
         [[ $(state "$1" "$2") == "$3" ]]
@@ -60,7 +60,8 @@ broker_comes_back() {
         stream_goes_on
         answers
         client_start back "$1"
-        berth_facts "$1" shared '.interfaces[] | select(.name == "web")'
+        # A network that does not answer within two seconds is known later.
+        eventually 10 berth_facts "$1" shared '.interfaces[] | select(.name == "web")'
         client_end back
 }
 
@@ -91,7 +92,8 @@ adopted() {
         [ "$(berth_facts "$mode" shared '[.clients[] | {lease, uid}], [.interfaces[] | {port, name, mac, address}]')" = "$leases" ]
         # Its console, with what was printed before.
         [ "$(guest_run "$mode-web" hostname)" = web ]
-        in_host socat -u -T 1 "UNIX-CONNECT:$(vm_directory "$mode" web)/console.sock" - | grep -a 'berth-guest: ready'
+        spawn --ready 'berth-guest: ready' viewer in_host socat -u "UNIX-CONNECT:$(vm_directory "$mode" web)/console.sock" -
+        spawn_end viewer
         answers
         stream_goes_on
 
@@ -129,7 +131,7 @@ adopted() {
         qemu=$(vm_qemu user frozen)
         vm_signal STOP "$qemu"
         eventually 20 vm_fact user frozen '.unresponsive_since_ms >= 0 and .state == "running"'
-        vm user ls --json | jq -e 'map(.state) == ["running", "running"]'
+        vm_list user | jq -e 'map(.state) == ["running", "running"]'
         vm_ask user frozen status | jq -e '.ok and .state == "running"'
 
         # It may come back.
@@ -149,7 +151,7 @@ adopted() {
 
         vm user stop --timeout 2 frozen
         [ "$(vm_end user frozen '.by + " " + .stage')" = "host sigkill" ]
-        vm_ended "$qemu"
+        eventually 5 vm_ended "$qemu"
         vm_fact user other '.state == "running"'
 }
 
@@ -161,10 +163,10 @@ adopted() {
 
         in_host pkill -KILL -f "[s]ource=$WORLD/folder" # and nothing that has this command in its words
         eventually 20 vm_fact system web '.shares_lost == ["fast"]'
-        spawn_output events | grep 'share-lost fast'
+        eventually 5 eval "spawn_output events | grep 'share-lost fast'"
         [[ $(vm system show web) == *"share lost    fast: "* ]]
 
-        vm_signal KILL "$(vm_host system web)"
+        vm_kill_host system web
         vm system start web
         eventually 20 vm_fact system web '.shares_lost == ["fast"]'
         guest_run system-web true
@@ -180,12 +182,12 @@ adopted() {
         spawn --ready silent events berth_as user berth vm events
         spawn waiting berth_as user berth vm wait silent
         vm_signal STOP "$host"
-        vm user ls --json | jq -e 'map({(.name): .state}) | add | .silent == "silent" and .other == "running"'
+        eventually 10 eval "vm user ls --json | jq -e 'map({(.name): .state}) | add | .silent == \"silent\" and .other == \"running\"'"
         eventually 20 eval "spawn_output events | grep 'the vmhost of silent does not answer (pid $host, since '"
         eventually 20 eval "spawn_output waiting | grep 'the vmhost of silent does not answer (pid $host'"
         spawn_running events
         vm_signal CONT "$host"
-        eventually 5 eval '! is_in user silent silent'
+        vm_list user | jq -e 'all(.state == "running")'
         vm user kill other
         eventually 5 eval "spawn_output events | grep 'other  *end'"
 }
