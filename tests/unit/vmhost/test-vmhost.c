@@ -20,6 +20,7 @@
 #include "base/process.h"
 #include "base/text.h"
 #include "harness.h"
+#include "loop/loop.h"
 #include "vmhost/endpoint.h"
 #include "vmhost/log-file.h"
 
@@ -429,6 +430,17 @@ static void assert_ended(const struct vm *vm, const char *by, const char *stage)
         json_decref(found_stage);
 }
 
+/* Whether QEMU ended when it was told to. `until` milliseconds from `begun` a stop's plan has it wait for that before it
+ * sends a signal: on a machine that is so busy elsewhere it is told once more, in another run. */
+static bool has_quit(const struct vm *vm, uint64_t begun, uint64_t until) {
+        json_t *stage = read_state(vm, "last_end", "stage");
+        bool quit = text_equal(json_string_value(stage), "quit");
+
+        json_decref(stage);
+        assert_true(quit || loop_now() - begun >= until * 1000);
+        return quit;
+}
+
 static void test_qemu_that_fails(void **state) {
         struct vm vm;
 
@@ -558,15 +570,23 @@ static void test_qemu_stopped(void **state) {
         need_qemu();
         setup(&vm);
         configure(&vm, "");
-        assert_int_equal(start_qemu(&vm), 0);
-        pid_t pid = pid_of(&vm);
-        assert_told(&vm, "{\"method\":\"info\"}", "{\"ok\":true,\"state\":\"running\",\"backend\":\"qemu\"");
-        /* Firmware knows no power button: QEMU is told to end, near the end of the budget. An eighth of that it
-         * has for it, before it gets a signal. */
-        free(ask(&vm, "{\"method\":\"stop\",\"timeout_seconds\":4}"));
-        assert_told(&vm, "{\"method\":\"wait\"}",
-                    "\"by\":\"host\",\"stage\":\"quit\",\"exit_code\":0,\"signal\":0");
-        end_by(pid, 0);
+        char *end = NULL;
+        uint64_t begun;
+        do {
+                free(end);
+                assert_int_equal(start_qemu(&vm), 0);
+                pid_t pid = pid_of(&vm);
+                assert_told(&vm, "{\"method\":\"info\"}",
+                            "{\"ok\":true,\"state\":\"running\",\"backend\":\"qemu\"");
+                /* Firmware knows no power button: QEMU is told to end, near the end of the budget. An eighth of that
+                 * it has for it, before it gets a signal. */
+                begun = loop_now();
+                free(ask(&vm, "{\"method\":\"stop\",\"timeout_seconds\":4}"));
+                end = ask(&vm, "{\"method\":\"wait\"}");
+                end_by(pid, 0);
+        } while (!has_quit(&vm, begun, 3500));
+        assert_non_null(strstr(end, "\"by\":\"host\",\"stage\":\"quit\",\"exit_code\":0,\"signal\":0"));
+        free(end);
         static const char *const gone[] = { "vmhost.pid", "vmhost.sock",  "qmp.sock",
                                             "agent.sock", "console.sock", "console-qemu.sock" };
         for (size_t i = 0; i < ARRAY_SIZE(gone); i++)
@@ -642,9 +662,16 @@ static void test_qemu_adopted(void **state) {
         assert_int_equal(start_qemu(&vm), 0);
         assert_true(qemu_of(&vm) != qemu);
         assert_ended(&vm, "unknown", "none");
-        pid = pid_of(&vm);
-        free(ask(&vm, "{\"method\":\"force_stop\"}"));
-        end_by(pid, 0);
+        for (;;) {
+                uint64_t begun = loop_now();
+
+                pid = pid_of(&vm);
+                free(ask(&vm, "{\"method\":\"force_stop\"}"));
+                end_by(pid, 0);
+                if (has_quit(&vm, begun, 700))
+                        break;
+                assert_int_equal(start_qemu(&vm), 0);
+        }
         assert_ended(&vm, "host", "quit");
         teardown(&vm);
 }
