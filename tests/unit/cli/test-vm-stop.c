@@ -113,7 +113,8 @@ static void test_wait(void **state) {
         assert_string_equal(output, "web: QEMU was ended by signal 11 (after 5 s)\n");
         free(output);
 
-        fixture_start(fixture, ARGUMENTS("vm", "wait", "web", "--timeout", "1"));
+        /* Within that time it asks first whether the vmhost answers at all. */
+        fixture_start(fixture, ARGUMENTS("vm", "wait", "web", "--timeout", "5"));
         fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), RUNNING);
         int held = fixture_accept(listener, "{\"method\":\"wait\"}");
         output = fixture_finish(fixture, &status);
