@@ -45,9 +45,10 @@ static void start_brief(struct fixture *fixture) {
                 assert_int_equal(kill(fixture->broker, SIGSTOP), 0);
                 assert_int_equal(waitid(P_PID, (id_t)fixture->broker, &info, WEXITED | WSTOPPED | WNOWAIT),
                                  0);
-                if (info.si_code == CLD_STOPPED)
+                /* It may be stopped on its end, too. */
+                if (info.si_code == CLD_STOPPED && fixture_has_file(fixture, "run/broker.sock"))
                         return;
-                assert_int_equal(fixture_stop(fixture, 0), 0);
+                assert_int_equal(fixture_stop(fixture, SIGCONT), 0);
         }
 }
 
