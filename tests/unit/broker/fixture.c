@@ -229,6 +229,11 @@ void expect_error(struct wire *wire, const char *command, const char *name, int 
         wire_message_deinit(&reply);
 }
 
+bool is_late(json_t *network) {
+        return text_equal(json_string_value(json_object_get(network, "message")),
+                          "the network's process did not answer within a second");
+}
+
 json_t *fixture_network(struct fixture *fixture, const char *name) {
         json_auto_t *body = ask_once(fixture, "list", NULL);
         json_t *networks = json_object_get(body, "networks"), *network, *found = NULL;

@@ -44,6 +44,9 @@ int error_of(json_t *body);
 /* Asks and expects an error. */
 void expect_error(struct wire *wire, const char *command, const char *name, int code);
 
+/* Whether a network of a listing is said to have been silent for the second that it has. On a busy machine that is no
+ * mistake, and is to be asked again. */
+bool is_late(json_t *network);
 /* The one network of that name in `list`, to be released; NULL where there is none. */
 json_t *fixture_network(struct fixture *fixture, const char *name);
 /* Its process; 0 where there is none. */
