@@ -22,7 +22,7 @@
 
 #define PATIENCE_MS 20000 /* where an answer is due */
 #define SHORT_MS 300 /* where none comes */
-#define SLOW_MS 3000 /* where one comes late */
+#define SLOW_MS 10000 /* where one comes late, and has to have begun by then */
 #define SPACE (4UL * 1024 * 1024) /* bytes: worth more than a minute */
 
 /* A guest, by what it says: "%I" is the id that it was asked to give back, "%S" a reply that is awaited
