@@ -47,14 +47,17 @@ static void on_alarm(int signal) {
 /* The port of a UDP forward that just ended is had, as soon as whoever has a copy of its socket closes that. */
 static void test_just_ended(void **state) {
         const struct itimerval soon = { .it_value.tv_usec = 30000 };
+        struct itimerval before; /* the harness's alarm(2) */
         struct configuration_forward f = loopback(true, 0);
         struct error error = ERROR_INIT;
 
         held = listener_open(&f, &error);
         f.host_port = listener_port(held);
         signal(SIGALRM, on_alarm);
-        assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
+        assert_int_equal(setitimer(ITIMER_REAL, &soon, &before), 0);
         _cleanup_fd_ int next = listener_open(&f, &error);
+        signal(SIGALRM, SIG_DFL);
+        assert_int_equal(setitimer(ITIMER_REAL, &before, NULL), 0);
         assert_true(next >= 0);
         assert_int_equal(listener_port(next), f.host_port);
 }
