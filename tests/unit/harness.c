@@ -14,8 +14,9 @@
 #include "base/memory.h"
 #include "base/text.h"
 
-/* Where a test hangs there is a bug: the program ends with SIGALRM, and the runner says so. */
-#define HANG_SECONDS 100
+/* Where a test hangs there is a bug: the program ends with SIGALRM, and the runner says so, whose own patience is longer
+ * (meson.build). It is for all tests of a program, of which some wait for half a minute on a machine at rest. */
+#define HANG_SECONDS 240
 
 /* What a starter ignores or blocks, as nohup(1) and a shell's background do, is inherited, also by what tests start. */
 static void reset_signals(void) {

@@ -99,7 +99,7 @@ void host_start(struct host *host, enum fake_behaviour behaviour, enum restart_p
         assert_true(host->pid >= 0);
         if (host->pid == 0) {
                 signal(SIGPIPE, SIG_IGN);
-                alarm(100);
+                alarm(240); /* as the harness has it */
                 close(ready[0]);
                 int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
                 dup2(null, STDERR_FILENO);
