@@ -57,6 +57,9 @@ struct program {
         bool failed; /* the VM never came up, or ended badly */
         bool up; /* it did come up, or was adopted */
         bool gone; /* there was none to adopt */
+        /* What the starter is told that waits for the VM to come up, when that is over: where all is given back. */
+        int last_status;
+        char *last_word; /* owned */
 };
 
 static void program_deinit(struct program *program) {
@@ -70,8 +73,15 @@ static void program_deinit(struct program *program) {
         configuration_free(program->configuration);
         claim_deinit(&program->claim);
         fd_close(program->ready_fd);
+        free(program->last_word);
         free(program->directory);
         free(program->log);
+}
+
+static void set_last_word(struct program *program, int status, const char *line) {
+        free(program->last_word);
+        program->last_status = status;
+        program->last_word = strdup(line);
 }
 
 /* ---- What the supervisor says ---- */
@@ -95,15 +105,15 @@ static void on_finished(void *data) {
         struct program *program = data;
 
         program->failed = supervisor_get_controller(program->supervisor)->phase == PHASE_FAILED;
-        /* Whoever is told that the start failed finds nothing half made. */
+        /* Whoever is told of the end finds nothing of it. */
         claim_withdraw(&program->claim);
         program->gone = program->options.adopt && !program->up;
         if (program->gone)
-                detach_tell_status(&program->ready_fd, EXIT_NOTHING_RUNS, "the VM has just ended");
+                set_last_word(program, EXIT_NOTHING_RUNS, "the VM has just ended");
         else if (program->failed)
-                detach_tell(&program->ready_fd, supervisor_end_reason(program->supervisor));
+                set_last_word(program, EXIT_FAILURE, supervisor_end_reason(program->supervisor));
         else
-                detach_tell(&program->ready_fd, "the VM was stopped before it was up");
+                set_last_word(program, EXIT_FAILURE, "the VM was stopped before it was up");
         control_finish(program->control);
         loop_exit(program->loop, 0);
 }
@@ -319,53 +329,74 @@ static int show_configuration(struct program *program, struct error *error) {
         return 0;
 }
 
-int main(int argc, char **argv) {
-        _cleanup_(program_deinit) struct program program = { .claim = CLAIM_INIT, .ready_fd = -1 };
-        _cleanup_free_ char *log_name = NULL;
+static int check(struct program *program) {
+        struct error error = ERROR_INIT;
+        int r = show_configuration(program, &error);
+
+        if (r < 0)
+                fprintf(stderr, "vmhost: %s\n", error_text(&error, r));
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* The exit status of a vmhost that does not begin. */
+static int give_up(struct program *program, int reason, const struct error *error) {
+        const char *text = error_text(error, reason);
+        int status = program->gone          ? EXIT_NOTHING_RUNS
+                     : reason == -EALREADY ? EXIT_ANOTHER_RUNS
+                                           : EXIT_FAILURE;
+
+        /* In front of the starter a plain line, in the log one with its time. */
+        if (!program->options.foreground && program->ready_fd < 0)
+                fprintf(stderr, "vmhost: %s\n", text);
+        else
+                log_error("%s", text);
+        set_last_word(program, status, text);
+        return status;
+}
+
+/* The VM, until it has ended for good: the exit status. */
+static int supervise(struct program *program) {
+        _cleanup_free_ char *log_name = text_format("vmhost %s", program->options.name);
         struct error error = ERROR_INIT;
         int r;
 
+        log_set_name(log_name ? log_name : "vmhost");
+        if (program->options.debug)
+                log_set_level(LOG_LEVEL_DEBUG);
+        mallopt(M_ARENA_MAX, 1); /* a thread that prepares a start must not leave a heap of its own behind */
+
+        r = prepare(program, &error);
+        if (r >= 0)
+                r = start(program, &error);
+        if (r < 0)
+                return give_up(program, r, &error);
+        r = loop_run(program->loop);
+        if (r < 0)
+                log_error("%s", strerror(-r));
+        if (program->gone)
+                return EXIT_NOTHING_RUNS;
+        return r < 0 || program->failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv) {
+        struct program program = { .claim = CLAIM_INIT, .ready_fd = -1 };
+        struct error error = ERROR_INIT;
+
         log_set_name("vmhost");
-        r = options_parse(argc, argv, &program.options, &error);
+        int r = options_parse(argc, argv, &program.options, &error);
         if (r == OPTIONS_DONE)
                 return EXIT_SUCCESS;
         if (r < 0) {
                 fprintf(stderr, "vmhost: %s\n", error_text(&error, r));
                 return EXIT_USAGE;
         }
-        if (program.options.check) {
-                r = show_configuration(&program, &error);
-                if (r < 0)
-                        fprintf(stderr, "vmhost: %s\n", error_text(&error, r));
-                return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
-        }
-        log_name = text_format("vmhost %s", program.options.name);
-        log_set_name(log_name ? log_name : "vmhost");
-        if (program.options.debug)
-                log_set_level(LOG_LEVEL_DEBUG);
-        mallopt(M_ARENA_MAX, 1); /* a thread that prepares a start must not leave a heap of its own behind */
+        int status = program.options.check ? check(&program) : supervise(&program);
 
-        r = prepare(&program, &error);
-        if (r >= 0)
-                r = start(&program, &error);
-        if (r < 0) {
-                int status = program.gone     ? EXIT_NOTHING_RUNS
-                             : r == -EALREADY ? EXIT_ANOTHER_RUNS
-                                              : EXIT_FAILURE;
-
-                /* In front of the starter a plain line, in the log one with its time. */
-                if (!program.options.foreground && program.ready_fd < 0)
-                        fprintf(stderr, "vmhost: %s\n", error_text(&error, r));
-                else
-                        log_error("%s", error_text(&error, r));
-                claim_withdraw(&program.claim);
-                detach_tell_status(&program.ready_fd, status, error_text(&error, r));
-                return status;
-        }
-        r = loop_run(program.loop);
-        if (r < 0)
-                log_error("%s", strerror(-r));
-        if (program.gone)
-                return EXIT_NOTHING_RUNS;
-        return r < 0 || program.failed ? EXIT_FAILURE : EXIT_SUCCESS;
+        /* Last of all, so that whoever hears it may start another at once: the lock, the networks and the ports are free. */
+        _cleanup_fd_ int ready_fd = steal_fd(&program.ready_fd);
+        _cleanup_free_ char *word = steal_ptr(program.last_word);
+        program_deinit(&program);
+        if (word)
+                detach_tell_status(&ready_fd, program.last_status, word);
+        return status;
 }
