@@ -52,10 +52,10 @@ static void program_deinit(struct program *program) {
 }
 
 /* One line to whoever started this process and waits: "ready", or why not. */
-static void tell_starter(struct program *program, const char *line) {
-        if (program->ready_fd >= 0 && dprintf(program->ready_fd, "%s\n", line) < 0)
+static void tell_starter(int *ready_fd, const char *line) {
+        if (*ready_fd >= 0 && dprintf(*ready_fd, "%s\n", line) < 0)
                 log_debug("nobody waits at --ready-fd");
-        program->ready_fd = fd_close(program->ready_fd);
+        *ready_fd = fd_close(*ready_fd);
 }
 
 static void on_connection(void *data, int consume_fd) {
@@ -121,7 +121,7 @@ static void on_adopted(void *data) {
         program->broker->listener = program->listener;
         broker_check_idle(program->broker);
         activation_notify("READY=1");
-        tell_starter(program, "ready");
+        tell_starter(&program->ready_fd, "ready");
 }
 
 static int start_loop(struct program *program, struct error *error) {
@@ -194,12 +194,29 @@ static int start(struct program *program, struct error *error) {
         return adoption_start(program->broker, on_adopted, program, &program->adoption);
 }
 
+/* Its life: 0, or -errno with a text where it did not come to be. */
+static int run(struct program *program, struct error *error) {
+        int r;
+
+        signal(SIGPIPE, SIG_IGN);
+        signal(SIGCHLD, SIG_DFL); /* ignored, as some starters leave it, it takes children's ends from us */
+        signal(SIGHUP, SIG_IGN); /* files are read when they are needed, so there is nothing to reload */
+        r = settle_fds();
+        if (r < 0)
+                return r;
+        program->activated = activation_take_socket();
+        if (program->activated == -EINVAL)
+                return error_set(error, -EINVAL, "started with something other than one listening Unix socket");
+        r = start(program, error);
+        if (r < 0)
+                return r;
+        r = loop_run(program->loop);
+        activation_notify("STOPPING=1");
+        return r;
+}
+
 int main(int argc, char **argv) {
-        _cleanup_(program_deinit) struct program program = {
-                .directories = DIRECTORIES_INIT,
-                .activated = -1,
-                .ready_fd = -1,
-        };
+        struct program program = { .directories = DIRECTORIES_INIT, .activated = -1, .ready_fd = -1 };
         struct error error = ERROR_INIT;
         int r;
 
@@ -215,25 +232,13 @@ int main(int argc, char **argv) {
                 log_set_level(LOG_LEVEL_DEBUG);
         program.ready_fd = program.options.ready_fd;
 
-        signal(SIGPIPE, SIG_IGN);
-        signal(SIGCHLD, SIG_DFL); /* ignored, as some starters leave it, it takes children's ends from us */
-        signal(SIGHUP, SIG_IGN); /* files are read when they are needed, so there is nothing to reload */
-        r = settle_fds();
-        if (r == 0) {
-                program.activated = activation_take_socket();
-                r = program.activated == -EINVAL
-                            ? error_set(&error, -EINVAL,
-                                        "started with something other than one listening Unix socket")
-                            : start(&program, &error);
-        }
-        if (r < 0) {
-                log_error("%s", error_text(&error, r));
-                tell_starter(&program, error_text(&error, r));
-                return r == -EALREADY ? EXIT_ANOTHER_RUNS : EXIT_FAILURE;
-        }
-        r = loop_run(program.loop);
-        activation_notify("STOPPING=1");
+        r = run(&program, &error);
         if (r < 0)
-                log_error("%s", strerror(-r));
-        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+                log_error("%s", error_text(&error, r));
+        /* Last of all, so that whoever hears it may start another at once: the lock and the socket's name are free. */
+        _cleanup_fd_ int ready_fd = steal_fd(&program.ready_fd);
+        program_deinit(&program);
+        if (r < 0)
+                tell_starter(&ready_fd, error_text(&error, r));
+        return r == -EALREADY ? EXIT_ANOTHER_RUNS : r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

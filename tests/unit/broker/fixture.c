@@ -102,11 +102,10 @@ static void wait_for_lock(const struct fixture *fixture) {
                 fd_close(file_lock(path, true, NULL));
 }
 
-void fixture_start(struct fixture *fixture, const char *const *options) {
-        char line[256] = "";
+void fixture_try(struct fixture *fixture, const char *const *options, char line[static 256]) {
         int ready[2];
 
-        wait_for_lock(fixture);
+        memset(line, 0, 256);
         assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
         fixture->broker = fork();
         assert_true(fixture->broker >= 0);
@@ -114,9 +113,16 @@ void fixture_start(struct fixture *fixture, const char *const *options) {
                 run(fixture, options, ready[1]);
         close(ready[1]);
         /* To its end, so that the broker has closed its side when tests count descriptors. */
-        for (size_t n = 0; read(ready[0], line + n, 1) == 1 && n < sizeof(line) - 2;)
+        for (size_t n = 0; read(ready[0], line + n, 1) == 1 && n < 254;)
                 n++;
         close(ready[0]);
+}
+
+void fixture_start(struct fixture *fixture, const char *const *options) {
+        char line[256];
+
+        wait_for_lock(fixture);
+        fixture_try(fixture, options, line);
         assert_string_equal(line, "ready\n");
 }
 

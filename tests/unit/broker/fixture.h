@@ -19,6 +19,8 @@ int fixture_teardown(void **state);
 
 /* Runs berthd with further options (NULL-terminated, or NULL) and waits until it is ready. */
 void fixture_start(struct fixture *fixture, const char *const *options);
+/* The same, where another word may come than "ready": what it says in `line`. Its end is waited for by fixture_stop. */
+void fixture_try(struct fixture *fixture, const char *const *options, char line[static 256]);
 /* Sends the signal and waits for the end; the status as of waitpid(2). */
 int fixture_stop(struct fixture *fixture, int signal);
 /* Writes networks.d/NAME.json. */

@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "fixture.h"
 
@@ -31,6 +32,23 @@ static void test_second_broker(void **state) {
         assert_int_equal(WEXITSTATUS(status), 3);
         json_auto_t *body = ask_once(fixture, "list", NULL);
         assert_int_equal(error_of(body), 0);
+}
+
+/* Who is told that a broker did not start may start another at once. */
+static void test_failed_start(void **state) {
+        struct fixture *fixture = *state;
+        _cleanup_free_ char *lock = text_format("%s/run/berthd.lock", fixture->directory);
+        char line[256];
+
+        fixture_stop(fixture, SIGTERM);
+        for (int i = 0; i < 20; i++) {
+                fixture_try(fixture, (const char *const[]){ "--network-program", "/nonesuch", NULL }, line);
+                int fd = file_lock(lock, false, NULL);
+                assert_non_null(strstr(line, "/nonesuch"));
+                assert_true(fd >= 0);
+                close(fd);
+                assert_int_equal(WEXITSTATUS(fixture_stop(fixture, 0)), 1);
+        }
 }
 
 /* Starts a broker that ends as soon as it is idle, which is after a second at least, and stops it before:
@@ -181,6 +199,6 @@ static void test_user_mode_for_root(void **state) {
         assert_int_equal(WEXITSTATUS(status), 2);
 }
 
-HARNESS_MAIN(WITH_BROKER(test_second_broker), WITH_BROKER(test_idle_broker_ends),
+HARNESS_MAIN(WITH_BROKER(test_second_broker), WITH_BROKER(test_failed_start), WITH_BROKER(test_idle_broker_ends),
              WITH_BROKER(test_race_with_the_brokers_end), WITH_BROKER(test_activation),
              cmocka_unit_test(test_user_mode_for_root))
