@@ -5,6 +5,8 @@ bats_require_minimum_version 1.5.0
 load harness/all
 
 setup_file() {
+        # A Debian boots for minutes where the machine is busy; what one test may take otherwise is soon used up.
+        export BATS_TEST_TIMEOUT=900
         need world_possible
         # Minutes, the first time; it stays where the guest's files are.
         need "$harness_directory/../../guest/debian-image" "$GUEST_IMAGES/debian"
@@ -39,7 +41,7 @@ ended() {
         vm user create deb --image "$image/debian.raw" --image-format raw --kernel "$image/vmlinuz" --initrd "$image/initrd.img" \
                 --command-line 'root=/dev/vda1 rw console=ttyS0 quiet no_timer_check cloud-init=disabled' --memory 512M --cpus 2 \
                 --ssh-key "$key.pub" --ssh-user root
-        vm user start --wait ssh --timeout 240 deb
+        vm user start --wait ssh --timeout 600 deb
 
         [ "$(vm user exec deb -- id -un)" = root ]
         [ "$(vm user exec deb -- printf '%s|' 'two words' '$HOME' "it's")" = "two words|\$HOME|it's|" ]
@@ -78,7 +80,7 @@ ended() {
 
         # The vmhost that started it knows the agent, from what QEMU tells of its port.
         eventually 20 vm_fact user deb .agent
-        vm user stop --timeout 90 deb
+        vm user stop --timeout 240 deb
         [ "$(ended user deb)" = "host agent 0 0 false" ]
         vm_end user deb '.console_tail[]' | grep -a 'Power down'
         # The image is as it was; what was written is on the VM's own disk.
@@ -92,7 +94,7 @@ ended() {
         echo hello >"$home/given/file"
         vm system create web --image "$GUEST_IMAGES/debian/debian.raw" --image-format raw --network shared --ssh-key "$key.pub" \
                 --ssh-user tester --cpus 2 --share "$home/work" --share "$home/given,read-only" --share "$home/work,tag=fast,type=virtiofs"
-        vm system start --wait ssh --timeout 300 web
+        vm system start --wait ssh --timeout 600 web
 
         [ "$(vm system ssh web id -un)" = tester ]
         [ "$(vm system exec web -- hostname)" = web ]
@@ -121,7 +123,7 @@ ended() {
         # Without the agent it is the button; the order to end it may end before it is answered.
         by_agent system web systemctl --no-block stop qemu-guest-agent
         eventually 20 vm_fact system web '.agent == false'
-        vm system stop --timeout 90 web
+        vm system stop --timeout 240 web
         [ "$(ended system web)" = "host acpi null null false" ]
         eventually 5 no_virtiofsd
 }
