@@ -88,25 +88,26 @@ listings() {
         hold "$1" holder shared,name=web
         read -r mac address _ < <(held holder)
         "${berth[@]}" net ls | head -n 1 | grep -E '^NETWORK +MODE +SUBNET +IPV6 +CLIENTS +INTERFACES +STATE$'
-        "${berth[@]}" net ls | grep -E "^shared +shared +${address%.*}\.0/24 +fd[0-9a-f:]+/64 +1 +1 +running"
+        # The broker waits a second for what networks have to say.
+        eventually 5 eval '"${berth[@]}" net ls | grep -E "^shared +shared +${address%.*}\.0/24 +fd[0-9a-f:]+/64 +1 +1 +running"'
         # No line ends in blanks, and columns stand below each other.
         "${berth[@]}" net ls | lacks ' $'
         "${berth[@]}" net ls --all | grep -E '^host +host [ -]+defined \(built in\)$'
 
         json=$("${berth[@]}" net ls --json)
         jq -e --arg mode "$1" '.broker.mode == $mode and (.networks | length) == 1' <<<"$json"
-        json=$("${berth[@]}" net show shared --json)
+        json=$(berth_show "$1" shared)
         jq -e --arg mac "$mac" --arg address "$address" --argjson uid "$2" '
                 .name == "shared" and .state == "running" and .uplink.state == "up" and .services.dnsmasq.pid > 0 and
                 (.clients | length) == 1 and .clients[0].uid == $uid and .clients[0].connected and
                 (.interfaces | length) == 1 and (.interfaces[0] | .mac == $mac and .address == $address and
                 .name == "web" and .queues == 1 and .mtu == 1500 and (.isolated | not))' <<<"$json"
         "${berth[@]}" net show shared | grep -E "^gateway +${address%.*}\.1, fd"
-        "${berth[@]}" net show shared | grep -E "^port1 +web +$mac +$address +[0-9]+ +1500 +1 .* no$"
+        eventually 5 eval '"${berth[@]}" net show shared | grep -E "^port1 +web +$mac +$address +[0-9]+ +1500 +1 .* no$"'
         "${berth[@]}" net show shared |
                 grep -E '^offers +DHCP, router advertisements, DNS, NAT for IPv4, NAT for IPv6, anti-spoofing$'
         "${berth[@]}" status | grep -E "^broker +running: .* $1 mode"
-        "${berth[@]}" status | grep -E '^networks +shared: running, 1 clients, 1 interfaces'
+        eventually 5 eval '"${berth[@]}" status | grep -E "^networks +shared: running, 1 clients, 1 interfaces"'
         "${berth[@]}" status --json |
                 jq -e '.networks[0].name == "shared" and (.checks | map(.name, .result) | all(type == "string"))'
 
@@ -172,7 +173,7 @@ identities() {
         hold "$1" d shared,name=d
         hold "$1" a "shared,id=$id,name=other"
         [ "$(held a)" = "$mac $address other" ]
-        [[ $(held d) != *"$address"* ]]
+        [[ $(held d) != *" $address "* ]]
         # Without a name and an id it is somebody else each time.
         hold "$1" e shared
         first=$(held e)
