@@ -61,10 +61,10 @@ docker() {
 all_reached() {
         local guest=$1-${2:-one} network=${3:-shared}
         guest_run "$guest" "
-                [ \"\$(fetch $INTERNET4 8001 1)\" = 'outside sees $HOST4' ] &&
-                [ \"\$(fetch $INTERNET6 8001 1)\" = 'outside sees $HOST6' ] &&
-                fetch $(berth_facts "$1" "$network" .gateway) 8000 1 &&
-                fetch $(berth_facts "$1" "$network" .ipv6_gateway) 8000 1"
+                [ \"\$(fetch $INTERNET4 8001 5)\" = 'outside sees $HOST4' ] &&
+                [ \"\$(fetch $INTERNET6 8001 5)\" = 'outside sees $HOST6' ] &&
+                fetch $(berth_facts "$1" "$network" .gateway) 8000 5 &&
+                fetch $(berth_facts "$1" "$network" .ipv6_gateway) 8000 5"
 }
 
 # Pings from one guest to the other while something happens, IPv4 and IPv6: none of them may be lost.
@@ -74,12 +74,17 @@ pings_begin() {
                 ping -i 0.1 $(guest_run "$1-two" 'address6 eth0') >/tmp/ping6 & echo \$! >/tmp/ping6.pid"
 }
 pings_end() {
-        guest_run "$1-one" 'sleep 1; kill -INT $(cat /tmp/ping4.pid /tmp/ping6.pid)
-                within 5 grep received /tmp/ping4 && within 5 grep received /tmp/ping6
+        # Until what was sent from now on is answered as well. Then those behind the last answer are on their way.
+        guest_run "$1-one" '
+                answered() { grep -c seq= "$1"; }
+                more() { [ "$(answered "$1")" -ge "$2" ]; }
+                four=$(($(answered /tmp/ping4) + 10)) six=$(($(answered /tmp/ping6) + 10))
+                within 10 more /tmp/ping4 "$four" && within 10 more /tmp/ping6 "$six" || exit 1
+                kill -INT $(cat /tmp/ping4.pid /tmp/ping6.pid)
                 for f in /tmp/ping4 /tmp/ping6; do
-                        set -- $(sed -n "s/\([0-9]*\) packets transmitted, \([0-9]*\) packets received.*/\1 \2/p" $f)
-                        # The last may have been on its way when it was ended.
-                        [ "$1" -gt 5 ] && [ "$(($1 - $2))" -le 1 ] || exit 1
+                        within 5 grep received $f
+                        awk -F seq= "/seq=/ { split(\$2, a, \" \"); seen[a[1]] = 1; if (a[1] + 0 > last) last = a[1] + 0 }
+                                END { for (i = 0; i <= last; i++) if (!(i in seen)) { print \"lost: \" i; lost = 1 }; exit lost }" $f || exit 1
                 done'
 }
 
