@@ -89,8 +89,8 @@ static void test_stop_orphan_gone(void **state) {
 
 static void test_wait(void **state) {
         struct fixture *fixture = *state;
-        _cleanup_free_ char *output = NULL, *never = NULL;
-        int listener, status;
+        _cleanup_free_ char *output = NULL, *never = NULL, *lock = NULL;
+        int listener, locked, status;
 
         fixture_make_vm(fixture, "web");
         never = fixture_run(fixture, &status, ARGUMENTS("vm", "wait", "web"));
@@ -104,10 +104,15 @@ static void test_wait(void **state) {
         assert_int_equal(status, 1);
         free(output);
         listener = fixture_listen(fixture, "web");
+        lock = fixture_path(fixture, "web", "vmhost.lock");
+        locked = file_lock(lock, false, NULL);
         fixture_start(fixture, ARGUMENTS("vm", "wait", "web"));
         fixture_reply_last(fixture_accept(listener, "{\"method\":\"status\"}"), RUNNING);
         fixture_reply_last(fixture_accept(listener, "{\"method\":\"wait\"}"),
                            "{\"ok\":true,\"state\":\"error\",\"end\":" LAST_END "}");
+        /* Who waited may remove it at once. */
+        assert_int_equal(poll(&(struct pollfd){ .fd = fixture->output, .events = POLLIN }, 1, 100), 0);
+        fd_close(locked);
         output = fixture_finish(fixture, &status);
         assert_int_equal(status, 139);
         assert_string_equal(output, "web: QEMU was ended by signal 11 (after 5 s)\n");
