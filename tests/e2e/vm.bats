@@ -160,7 +160,7 @@ apart() {
 @test "a guest that is deaf is ended within the budget, and sooner when that is asked for" {
         GUEST_CMDLINE=deaf=1 vm_up user deaf --no-network
         vm user stop --timeout 3 deaf
-        [ "$(vm_end user deaf '.by + " " + .stage')" = "host quit" ]
+        ended_by_force
 
         # A stop that would outlast this test, a shorter one that would as well, and force over it.
         vm user start deaf
@@ -170,7 +170,7 @@ apart() {
         vm user stop --no-wait --timeout 500 deaf
         vm_fact user deaf '.stop.budget_ms < 1000000'
         vm user kill deaf
-        [ "$(vm_end user deaf '.by + " " + .stage')" = "host quit" ]
+        ended_by_force
         is_in user deaf stopped
 
         # Again, now that there is nothing left to end.
@@ -178,6 +178,11 @@ apart() {
         [ "$status" -eq 0 ]
         run vm user kill deaf
         [ "$status" -eq 0 ]
+}
+
+# QEMU is told to quit, and has half a second for that before it gets a signal, which it may need on a busy machine.
+ended_by_force() {
+        [[ $(vm_end user deaf '.by + " " + .stage') =~ ^"host "(quit|sigterm|sigkill)$ ]]
 }
 
 @test "SIGTERM to vmhost stops its VM; a terminal that hangs up does nothing" {
