@@ -229,18 +229,18 @@ leases_are() {
 @test "removal: after a delay of the network's own, unless an acquire comes in time" {
         start_both
         for mode in user system; do
-                berth_define "$mode" brief '{"mode":"host","idle_timeout_sec":3}'
+                berth_define "$mode" brief '{"mode":"host","idle_timeout_sec":10}'
                 berth_define "$mode" fleeting '{"mode":"host","idle_timeout_sec":0}'
                 client_start one "$mode"
                 client_tell one acquire brief
                 pid=$(berth_facts "$mode" brief .pid)
                 client_tell one release brief
-                berth_facts "$mode" brief '.removal_ms <= 3000 and .clients == []'
+                berth_facts "$mode" brief '.removal_ms <= 10000 and .clients == []'
                 client_tell one acquire brief
-                never 4 process_ended "$pid"
+                never 11 process_ended "$pid"
                 client_tell one start brief
                 client_tell one release brief
-                eventually 10 process_ended "$pid"
+                eventually 15 process_ended "$pid"
                 eventually 5 eval '[[ -z $(networks '"$mode"') ]]'
 
                 client_tell one acquire fleeting
