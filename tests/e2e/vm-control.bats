@@ -139,6 +139,6 @@ fds_() {
         says '{"method":"force_stop"}' '{"ok":true,"state":"stopping"}\n'
         eventually 10 spawn_ended waiter
         spawn_output waiter | jq -e '.by == "host" and (.stage | test("^(quit|sigterm|sigkill)$"))' # as fast as QEMU is
-        # It answers for the end of the VM before its own.
-        eventually 5 in_host sh -c '! ls "$1/vmhost.sock" && ! ls "$1/vmhost.pid"' sh "$(vm_directory user web)"
+        run in_host ls "$(vm_directory user web)/vmhost.sock" "$(vm_directory user web)/vmhost.pid"
+        [ "$status" -ne 0 ]
 }
