@@ -19,7 +19,7 @@
 #include "harness.h"
 #include "loop/loop.h"
 
-#define TIMEOUT_MS 15000
+#define TIMEOUT_MS 60000
 
 /* Networks outlive their broker, and here not the test: those that lost their broker are our children then,
  * as fixture_setup has made us their reaper. */

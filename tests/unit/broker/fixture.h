@@ -53,10 +53,10 @@ bool is_late(json_t *network);
 json_t *fixture_network(struct fixture *fixture, const char *name);
 /* Its process; 0 where there is none. */
 pid_t fixture_network_pid(struct fixture *fixture, const char *name);
-/* Asks again and again until the network has that many leases, or (-1) is gone; fails after some seconds. */
+/* Asks again and again until the network has that many leases, or (-1) is gone; fails after a minute. */
 void wait_for_leases(struct fixture *fixture, const char *name, int n);
 
-/* Waits until the peer closes; fails after some seconds. */
+/* Waits until the peer closes; fails after a minute. */
 void wait_for_end(int fd);
 /* Whether the peer has it open. */
 int is_open(int fd);

@@ -130,7 +130,7 @@ static void expect_notification(int fd, const char *expected) {
         struct pollfd p = { .fd = fd, .events = POLLIN };
         char text[64] = "";
 
-        assert_int_equal(poll(&p, 1, 15000), 1);
+        assert_int_equal(poll(&p, 1, 60000), 1);
         assert_true(recv(fd, text, sizeof(text) - 1, 0) > 0);
         assert_string_equal(text, expected);
 }

@@ -21,7 +21,7 @@
 #include "base/process.h"
 #include "base/text.h"
 
-#define DEADLINE_MS 20000
+#define DEADLINE_MS 60000
 #define OUTPUT_MAX (256 * 1024)
 
 struct fixture *fixture_new(void) {

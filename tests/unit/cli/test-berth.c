@@ -19,7 +19,7 @@
 #include "base/text.h"
 #include "wire/wire.h"
 
-#define DEADLINE_MS 20000
+#define DEADLINE_MS 60000
 
 struct world {
         char *directory;

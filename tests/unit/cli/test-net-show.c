@@ -15,7 +15,7 @@
 #include "base/text.h"
 #include "wire/wire.h"
 
-#define DEADLINE_MS 20000
+#define DEADLINE_MS 60000
 #define NETWORK                                                                                              \
         "{\"name\":\"lan\",\"mode\":\"shared\",\"state\":\"running\",\"subnet\":\"192.168.64.0\","           \
         "\"mask\":\"255.255.255.0\",\"gateway\":\"192.168.64.1\",\"mtu\":1500"

@@ -186,7 +186,7 @@ static bool seen_before_herald(const struct frame *frame, const struct nic *from
         bool seen = false;
 
         frame_discover(&herald, &from->mac, &from->mac, ++serial);
-        for (int tries = 0; tries < 100; tries++) {
+        for (int tries = 0; tries < 1200; tries++) {
                 frame_send(&herald, from->fd);
                 while (receive(to->fd, 50, &got)) {
                         if (same(&got, &herald))

@@ -87,7 +87,7 @@ static void run(struct bench *bench, int fd) {
         struct source *source = NULL, *timer;
 
         assert_int_equal(loop_add_timer(bench->loop, &timer, on_time, bench->loop), 0);
-        source_arm(timer, 10000000);
+        source_arm(timer, 60000000);
         if (fd >= 0)
                 assert_int_equal(loop_add_fd(bench->loop, &source, fd, EPOLLIN, on_readable, bench->loop), 0);
         assert_int_equal(loop_run(bench->loop), 0);

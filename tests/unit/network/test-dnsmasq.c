@@ -62,7 +62,7 @@ static void run_until_up(struct bench *bench) {
         struct source *timer;
 
         assert_int_equal(loop_add_timer(bench->loop, &timer, on_time, bench->loop), 0);
-        source_arm(timer, 10000000);
+        source_arm(timer, 60000000);
         while (!dnsmasq_is_up(bench->dnsmasq))
                 if (loop_run(bench->loop) < 0)
                         fail_msg("dnsmasq does not come up: %s", dnsmasq_message(bench->dnsmasq));

@@ -108,7 +108,7 @@ static void run(struct bench *bench, struct wire *client) {
         struct source *source = NULL, *timer;
 
         assert_int_equal(loop_add_timer(bench->loop, &timer, on_time, bench->loop), 0);
-        source_arm(timer, 10000000);
+        source_arm(timer, 60000000);
         if (client)
                 assert_int_equal(
                         loop_add_fd(bench->loop, &source, wire_fd(client), EPOLLIN, on_readable, bench->loop),

@@ -78,7 +78,7 @@ static void read_all(int fd, char *buffer, size_t size) {
 static void expect_end(int pidfd) {
         struct pollfd p = { .fd = pidfd, .events = POLLIN };
 
-        assert_int_equal(poll(&p, 1, 10000), 1);
+        assert_int_equal(poll(&p, 1, 60000), 1);
 }
 
 static void make_pipe(int ret[static 2]) {

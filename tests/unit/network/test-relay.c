@@ -17,7 +17,7 @@
 #include "harness.h"
 #include "network/relay.h"
 
-#define PATIENCE 10000000ULL
+#define PATIENCE 60000000ULL
 
 /* A relay between two sockets whose other ends are `near` and `far`. */
 struct bench {

@@ -167,13 +167,13 @@ static int stop_for_time(struct source *source, void *data) {
         return 0;
 }
 
-/* Runs the loop until there is something to read: whether there was within ten seconds. */
+/* Runs the loop until there is something to read: whether there was within a minute. */
 static bool run_until_readable(struct loop *loop, int fd) {
         struct source *source, *timer;
 
         assert_int_equal(loop_add_fd(loop, &source, fd, POLLIN, stop_loop, loop), 0);
         assert_int_equal(loop_add_timer(loop, &timer, stop_for_time, loop), 0);
-        source_arm(timer, 10000000);
+        source_arm(timer, 60000000);
         int r = loop_run(loop);
         source_free(source);
         source_free(timer);

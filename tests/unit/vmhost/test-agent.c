@@ -130,7 +130,7 @@ static void test_manners(void **state) {
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 bool patient = cases[i].result != -ETIMEDOUT;
-                run(&stage, cases[i].manner, patient ? 20000000 : 50000);
+                run(&stage, cases[i].manner, patient ? 60000000 : 50000);
                 assert_int_equal(stage.result, cases[i].result);
                 assert_int_equal(stage.shut_down, cases[i].shut_down);
         }

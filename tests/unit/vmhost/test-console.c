@@ -23,7 +23,7 @@
 #include "vmhost/log-file.h"
 #include "vmhost/qemu.h"
 
-#define PATIENCE 20000 /* milliseconds */
+#define PATIENCE 60000 /* milliseconds */
 
 struct world {
         char *directory;

@@ -140,7 +140,7 @@ static void setup(struct stage *stage, enum guest_origin origin, const char *run
 /* Until this is told or executed; then both lists begin anew. */
 static void await(struct stage *stage, const char *what) {
         stage->awaited = what;
-        source_arm(stage->guard, 20000000);
+        source_arm(stage->guard, 60000000);
         check(stage);
         int r = loop_run(stage->loop);
         if (r < 0)

@@ -16,7 +16,7 @@
 
 #define GREETING "{\"QMP\":{\"version\":{},\"capabilities\":[\"oob\"]}}\r\n"
 #define CAPABILITIES "{\"execute\":\"qmp_capabilities\",\"id\":0}\n"
-#define LONG 20000000U /* microseconds: a deadline that no test reaches */
+#define LONG 60000000U /* microseconds: a deadline that no test reaches */
 
 /* The client, what it told us, and the other end. */
 struct stage {
@@ -117,7 +117,7 @@ static void setup(struct stage *stage) {
 }
 
 static void run(struct stage *stage) {
-        source_arm(stage->guard, 20000000);
+        source_arm(stage->guard, 60000000);
         assert_int_equal(loop_run(stage->loop), 0);
 }
 
