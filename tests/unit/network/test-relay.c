@@ -103,18 +103,25 @@ static void end_bench(struct bench *bench) {
         fd_close(bench->far);
 }
 
-/* Microseconds of processor that 200 ms cost in which nothing is to be done. */
-static long cpu_while_idle(struct bench *bench) {
-        struct rusage before, after;
+static long cpu_used(void) {
+        struct rusage usage;
 
-        getrusage(RUSAGE_SELF, &before);
-        run_until(bench, -1, 0, 200000);
-        getrusage(RUSAGE_SELF, &after);
-        return (after.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_utime.tv_sec -
-                before.ru_stime.tv_sec) *
-                       1000000L +
-               after.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_utime.tv_usec -
-               before.ru_stime.tv_usec;
+        getrusage(RUSAGE_SELF, &usage);
+        return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000L + usage.ru_utime.tv_usec +
+               usage.ru_stime.tv_usec;
+}
+
+/* Whether 200 ms in which nothing is to be done cost hardly any of the processor. Looked at up to three times: what a
+ * hypervisor takes from us while we run is counted as ours. */
+static bool is_idle(struct bench *bench) {
+        for (int i = 0; i < 3; i++) {
+                long before = cpu_used();
+
+                run_until(bench, -1, 0, 200000);
+                if (cpu_used() - before < 100000)
+                        return true;
+        }
+        return false;
 }
 
 static void expect(struct bench *bench, int fd, const char *text) {
@@ -321,7 +328,7 @@ static void test_urgent(void **state) {
         /* And with nothing behind it. */
         assert_int_equal(send(bench.near, "g", 1, MSG_OOB), 1);
         expect(&bench, bench.far, "g");
-        assert_true(cpu_while_idle(&bench) < 100000);
+        assert_true(is_idle(&bench));
         end_bench(&bench);
 }
 
@@ -394,7 +401,7 @@ static void check_hang_up(bool tcp) {
         make_bench(&bench, tcp);
         bench.near = fd_close(bench.near);
         expect(&bench, bench.far, "");
-        assert_true(cpu_while_idle(&bench) < 100000);
+        assert_true(is_idle(&bench));
         end_bench(&bench);
 }
 
