@@ -25,7 +25,9 @@
 #include "network/uplink.h"
 #include "network/watch.h"
 
-#define START_PATIENCE 5000000ULL /* microseconds for dnsmasq and the uplink */
+/* Microseconds for dnsmasq and the uplink: what a busy machine may need, and less than the broker's patience, which ends
+ * without a reason. */
+#define START_PATIENCE 8000000ULL
 #define PORTS_DELAY 1000ULL /* behind a change of devices: a start makes several */
 #define HOST_DELAY 50000ULL /* behind a change of the host's addresses and routes */
 #define RULES_DELAY 200000ULL /* behind a change of its rules: a reload flushes first, and then sets */
