@@ -21,7 +21,7 @@ while IFS=' ' read -r word id seconds code; do
                 # Not sleep, a child that would outlive its shell when that is killed.
                 read -r -t "$seconds" _ <>/tmp/never
                 : >"/tmp/late.$id"
-                kill -KILL -- "-$pid" || rm "/tmp/late.$id"
+                kill -KILL "-$pid" || rm "/tmp/late.$id"
         } >/dev/null 2>&1 &
         watchdog=$!
         wait "$pid" 2>/dev/null
