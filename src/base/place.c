@@ -68,11 +68,16 @@ static int find_user_directory(const char *variable, const char *fallback, const
         return *ret ? 0 : -ENOMEM;
 }
 
-static int find_state(bool system, char **ret, struct error *error) {
-        if (!system)
-                return find_user_directory("XDG_DATA_HOME", ".local/share", "berth", ret, error);
-        *ret = strdup("/var/lib/berth");
-        return *ret ? 0 : -ENOMEM;
+int place_state(bool system, char **ret, struct error *error) {
+        int r;
+
+        if (!system) {
+                r = find_user_directory("XDG_DATA_HOME", ".local/share", "berth", ret, error);
+        } else {
+                *ret = strdup("/var/lib/berth");
+                r = *ret ? 0 : -ENOMEM;
+        }
+        return r == -ENOMEM ? error_set(error, r, "out of memory") : r;
 }
 
 static int fill_user(struct place *place, struct error *error) {
@@ -98,7 +103,7 @@ int place_init(struct place *ret, bool system, struct error *error) {
 
         r = system ? fill_system(&place) : fill_user(&place, error);
         if (r == 0)
-                r = find_state(system, &place.state, error);
+                r = place_state(system, &place.state, error);
         if (r == -ENOMEM)
                 return error_set(error, r, "out of memory");
         if (r < 0)
@@ -112,12 +117,6 @@ int place_init(struct place *ret, bool system, struct error *error) {
         *ret = place;
         place = (struct place){};
         return 0;
-}
-
-int place_state(bool system, char **ret, struct error *error) {
-        int r = find_state(system, ret, error);
-
-        return r == -ENOMEM ? error_set(error, r, "out of memory") : r;
 }
 
 void place_deinit(struct place *place) {
