@@ -75,11 +75,7 @@ int detach(const char *log, int lock, int *ret_ready_fd, struct error *error) {
         return 0;
 }
 
-void detach_tell(int *ready_fd, const char *line) {
-        detach_tell_status(ready_fd, strcmp(line, "ready") == 0 ? EXIT_SUCCESS : EXIT_FAILURE, line);
-}
-
-void detach_tell_status(int *ready_fd, int status, const char *line) {
+void detach_tell(int *ready_fd, int status, const char *line) {
         if (*ready_fd >= 0)
                 dprintf(*ready_fd, "%d %s\n", status, line);
         *ready_fd = fd_close(*ready_fd);

@@ -12,10 +12,8 @@
  * of `lock`: it may be suspended for longer than the grandchild lives, and is to hold up no other start.
  */
 int detach(const char *log, int lock, int *ret_ready_fd, struct error *error);
-/* The word, and the end of the pipe. Fine on -1, without a starter. */
-void detach_tell(int *ready_fd, const char *line);
-/* An error with an exit status of its own. */
-void detach_tell_status(int *ready_fd, int status, const char *line);
+/* The starter's exit status and the word, and the end of the pipe. Fine on -1, without a starter. */
+void detach_tell(int *ready_fd, int status, const char *line);
 /* Standard input from nowhere, standard output and error to a file that is cut at its start where it has
  * grown beyond `max` bytes. 0 or -errno. */
 int detach_redirect(const char *log, long max, struct error *error);

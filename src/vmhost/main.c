@@ -97,7 +97,7 @@ static void on_up(void *data) {
         struct program *program = data;
 
         program->up = true;
-        detach_tell(&program->ready_fd, "ready");
+        detach_tell(&program->ready_fd, EXIT_SUCCESS, "ready");
         malloc_trim(0); /* the start needed more than the long wait that follows */
 }
 
@@ -289,7 +289,7 @@ static int start(struct program *program, struct error *error) {
         r = supervisor_begin(program->supervisor, controller, error);
         program->gone = program->options.adopt && r == -ESRCH;
         if (r >= 0 && program->options.no_wait)
-                detach_tell(&program->ready_fd, "ready");
+                detach_tell(&program->ready_fd, EXIT_SUCCESS, "ready");
         return r;
 }
 
@@ -392,11 +392,11 @@ int main(int argc, char **argv) {
         }
         int status = program.options.check ? check(&program) : supervise(&program);
 
-        /* Last of all, so that whoever hears it may start another at once: the lock, the networks and the ports are free. */
+        /* Last of all, so that whoever hears it may start another at once: lock, networks and ports are free. */
         _cleanup_fd_ int ready_fd = steal_fd(&program.ready_fd);
         _cleanup_free_ char *word = steal_ptr(program.last_word);
         program_deinit(&program);
         if (word)
-                detach_tell_status(&ready_fd, program.last_status, word);
+                detach_tell(&ready_fd, program.last_status, word);
         return status;
 }
