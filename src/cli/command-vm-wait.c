@@ -45,8 +45,8 @@ static int wait_for_end(struct session *session, const struct vm *vm, uint64_t d
         if (r < 0)
                 return vm_watch_failed(session, vm, channel, r);
         *ret_end = json_incref(json_object_get(reply, "end"));
-        /* It answers for the end of the VM before its own, and who waited may remove the VM or start it at once. Another
-         * vmhost that is there by then is not waited for for long. */
+        /* It answers for the end of the VM before its own, and who waited may remove the VM or start it at once. The
+         * next vmhost, if one is there by then, is waited for in vain, but not for long. */
         vm_wait_gone(vm, NULL);
         return 0;
 }

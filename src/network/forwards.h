@@ -54,7 +54,8 @@ struct forwards *forwards_free(struct forwards *forwards);
 
 /*
  * Adds a forward and gives its number. The socket is consumed, on failure too: -EINVAL (it is none of this
- * protocol, does not listen, or has no port), -EEXIST (it is another forward's), -EDQUOT (too many of this user, or of all).
+ * protocol, does not listen, or has no port), -EEXIST (it is another forward's), -EDQUOT (too many of this user, or
+ * of all).
  */
 int forwards_add(struct forwards *forwards, const struct forward_request *request, int consume_socket,
                  unsigned *ret_number, struct error *error);

@@ -25,8 +25,8 @@
 #include "network/uplink.h"
 #include "network/watch.h"
 
-/* Microseconds for dnsmasq and the uplink: what a busy machine may need, and less than the broker's patience, which ends
- * without a reason. */
+/* Microseconds for dnsmasq and the uplink: what a busy machine may need, and less than the broker's patience, which
+ * ends without a reason. */
 #define START_PATIENCE 8000000ULL
 #define PORTS_DELAY 1000ULL /* behind a change of devices: a start makes several */
 #define HOST_DELAY 50000ULL /* behind a change of the host's addresses and routes */
