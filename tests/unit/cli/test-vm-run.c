@@ -193,20 +193,34 @@ static void test_unread(void **state) {
         assert_int_equal(fixture_count_vms(world->fixture), 0);
 }
 
-/* A vmhost that does not answer may do so again, and nothing is done to the VM meanwhile. */
-static void test_frozen(void **state) {
-        struct world *world = *state;
-        _cleanup_free_ char *socket = fixture_path(world->fixture, "job", "vmhost.sock"), *output = NULL;
-        char text[FIXTURE_TEXT_SIZE] = "";
-        int listener, wait, status;
+/* Runs until its vmhost is said to be silent: the vmhost's listening socket. */
+static int run_silent(struct world *world, char text[static FIXTURE_TEXT_SIZE], int *ret_wait) {
+        int listener = run(world, ret_wait);
 
-        listener = run(world, &wait);
         fixture_expect(world->fixture, text, "berth: the vmhost of job does not answer (since ");
-        fixture_reply_last(fixture_accept(listener, FIXTURE_STATUS), RUNNING);
-        fixture_expect(world->fixture, text, "berth: the vmhost of job answers again\n");
+        return listener;
+}
+
+/* As a vmhost leaves it, whose VM was stopped. */
+static void end_vmhost(const struct world *world, int listener) {
+        _cleanup_free_ char *socket = fixture_path(world->fixture, "job", "vmhost.sock");
+
         fixture_write(world->fixture, "job", "state.json", "{\"phase\":\"stopped\",\"last_end\":" RECORD "}");
         unlink(socket);
         fd_close(listener);
+}
+
+/* A vmhost that does not answer may do so again, and nothing is done to the VM meanwhile. */
+static void test_frozen(void **state) {
+        struct world *world = *state;
+        _cleanup_free_ char *output = NULL;
+        char text[FIXTURE_TEXT_SIZE] = "";
+        int listener, wait, status;
+
+        listener = run_silent(world, text, &wait);
+        fixture_reply_last(fixture_accept(listener, FIXTURE_STATUS), RUNNING);
+        fixture_expect(world->fixture, text, "berth: the vmhost of job answers again\n");
+        end_vmhost(world, listener);
         fixture_reply_last(wait, END);
         output = fixture_finish(world->fixture, &status);
         assert_int_equal(status, 0);
@@ -216,15 +230,11 @@ static void test_frozen(void **state) {
 /* One that is killed does not answer again. */
 static void test_frozen_and_killed(void **state) {
         struct world *world = *state;
-        _cleanup_free_ char *socket = fixture_path(world->fixture, "job", "vmhost.sock"), *output = NULL;
+        _cleanup_free_ char *output = NULL;
         char text[FIXTURE_TEXT_SIZE] = "";
-        int listener, wait, status;
+        int wait, status;
 
-        listener = run(world, &wait);
-        fixture_expect(world->fixture, text, "berth: the vmhost of job does not answer (since ");
-        fixture_write(world->fixture, "job", "state.json", "{\"phase\":\"stopped\",\"last_end\":" RECORD "}");
-        unlink(socket);
-        fd_close(listener);
+        end_vmhost(world, run_silent(world, text, &wait));
         fd_close(wait);
         output = fixture_finish(world->fixture, &status);
         assert_null(strstr(output, "answers again"));
