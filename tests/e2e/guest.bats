@@ -440,10 +440,11 @@ teardown_file() {
 }
 
 @test "what a spawned command prints is not taken for that of the next one of its name" {
-        spawn --ready up twice sh -c 'trap "echo bye; exit" TERM; echo up; while :; do sleep 0.1; done'
+        mkfifo "$BATS_TEST_TMPDIR/go"
+        spawn --ready up twice sh -c 'echo up; read -r _ <"$1"; echo bye' sh "$BATS_TEST_TMPDIR/go"
         first=$(spawn_pid twice)
         spawn --ready new twice sh -c 'echo new; exec sleep 1000'
-        kill "$first"
+        echo go >"$BATS_TEST_TMPDIR/go"
         eventually 5 pid_ended_ "$first"
         [ "$(spawn_output twice)" = new ]
         spawn_end twice
