@@ -5,6 +5,7 @@
 #   systemd.bash systemd as PID 1
 #   spawn.bash   processes in the background
 #   leaks.bash   what is left behind
+#   connection.bash  a program to talk to, line by line
 #   guest.bash   virtual machines
 #   ask.bash     requests over a socket
 #   berth.bash   the programs under test
@@ -15,7 +16,7 @@
 # BERTH_TESTS_STRICT=1 turns skips, for want of something that the machine lacks, into failures.
 
 harness_directory=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
-for harness_file in wait spawn world systemd leaks guest ask berth client packet vm; do
+for harness_file in wait spawn world systemd leaks connection guest ask berth client packet vm; do
         # shellcheck source=/dev/null
         source "$harness_directory/$harness_file.bash"
 done

@@ -11,15 +11,10 @@ ask() {
         socket=$1
         shift
 
-        local to from pid
-        coproc ask_connection_ { enter_=exec; "${as[@]}" socat - "UNIX-CONNECT:$socket" 3>&- 4>&-; }
-        pid=$ask_connection__PID
-        # Copies: bash closes its own as soon as socat has ended, also with a reply in the pipe. Without a socat there is none.
-        { exec {from}<&"${ask_connection_[0]}" {to}>&"${ask_connection_[1]}"; } 2>/dev/null || true
+        local to from connection
+        connection_open "${as[@]}" socat - "UNIX-CONNECT:$socket"
         for line; do
-                # The connection may be gone: then there is no reply, which is what is reported.
-                # By cat, which a closed pipe may kill in place of this shell.
-                { cat <<<"$line" 1>&"$to"; } 2>/dev/null || true
+                connection_say "$line"
                 if ! IFS= read -r -t "$((${ASK_SECONDS:-10} * PATIENCE))" -u "$from" reply 2>/dev/null; then
                         echo "no reply from $socket to: ${line:0:200}" >&2
                         status=1
@@ -27,9 +22,6 @@ ask() {
                 fi
                 printf '%s\n' "$reply"
         done
-        [[ -z $from ]] || exec {from}<&-
-        [[ -z $to ]] || exec {to}>&-
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
+        connection_close
         return "$status"
 }

@@ -108,13 +108,9 @@ guest_run() {
 
         # The connection stays open until the answer is there: QEMU drops what it has not read when a peer
         # closes.
-        local to from pid
-        coproc guest_console_ { exec socat - "UNIX-CONNECT:$directory/console" 2>/dev/null 3>&- 4>&-; }
-        pid=$guest_console__PID
-        # Copies: bash closes its own as soon as socat has ended, also with an answer in the pipe. Without a socat there is none.
-        { exec {from}<&"${guest_console_[0]}" {to}>&"${guest_console_[1]}"; } 2>/dev/null || true
-        # By cat, which a closed pipe may kill in place of this shell.
-        { cat <<<"berth-run $id $seconds $(base64 -w 0 <<<"$*")" 1>&"$to"; } 2>/dev/null || true
+        local to from connection
+        connection_open socat - "UNIX-CONNECT:$directory/console" 2>/dev/null
+        connection_say "berth-run $id $seconds $(base64 -w 0 <<<"$*")"
 
         deadline=$(($(now_ms) + (seconds + 10) * 1000))
         while remaining=$((deadline - $(now_ms))) && ((remaining > 0)) &&
@@ -133,10 +129,7 @@ guest_run() {
                         pending=1
                 fi
         done
-        [[ -z $from ]] || exec {from}<&-
-        [[ -z $to ]] || exec {to}>&-
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
+        connection_close
         if ((status >= 124 && status <= 125)); then
                 echo "guest $name, status $status: $*" >&2
                 guest_dump "$name"
@@ -150,19 +143,14 @@ guest_last() {
 # guest_monitor NAME COMMAND: a line for QEMU's monitor, such as `system_powerdown` (the power button) or
 # `set_link`; prints what it says to it. Fails when QEMU does not come back to its prompt.
 guest_monitor() {
-        local text prompts=0 to from pid
-        coproc guest_monitor_ { exec socat - "UNIX-CONNECT:$(guest_directory "$1")/monitor" 2>/dev/null 3>&- 4>&-; }
-        pid=$guest_monitor__PID
-        { exec {from}<&"${guest_monitor_[0]}" {to}>&"${guest_monitor_[1]}"; } 2>/dev/null || true
+        local text prompts=0 to from connection
+        connection_open socat - "UNIX-CONNECT:$(guest_directory "$1")/monitor" 2>/dev/null
         while ((prompts < 2)) && IFS= read -r -d ')' -t $((10 * PATIENCE)) -u "$from" text 2>/dev/null; do
                 [[ $text == *'(qemu' ]] || continue
                 prompts=$((prompts + 1))
-                ((prompts == 1)) && { cat <<<"$2" 1>&"$to"; } 2>/dev/null
+                ((prompts == 1)) && connection_say "$2"
         done
-        [[ -z $from ]] || exec {from}<&-
-        [[ -z $to ]] || exec {to}>&-
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
+        connection_close
         # Without the echo before and the prompt behind.
         tr -d '\r' <<<"${text%(qemu}" | sed '1d; $d'
         ((prompts == 2))
